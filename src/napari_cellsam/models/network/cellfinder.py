@@ -1,0 +1,157 @@
+"""CellFinder, the detector of CellSAM: an Anchor DETR on the tokens of an image encoder (CellSAM, methods; Wang et al., AAAI 2022)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from napari_cellsam.models.network.positions import sine_1d, sine_2d
+from napari_cellsam.models.network.transformer import DecoderLayer, EncoderLayer, Mlp
+
+__all__ = ["CellFinder", "CellFinderConfig"]
+
+_LOG_ODDS_FLOOR = 1e-5
+
+
+@dataclass(frozen=True)
+class CellFinderConfig:
+    """The size of a CellFinder; the defaults are the published one.
+
+    Attributes
+    ----------
+    n_in
+        Channels of the image encoder's tokens.
+    width, n_heads, n_hidden
+        Channels of the transformer, attention heads, and hidden channels of its feed-forward layers.
+    n_encoder, n_decoder
+        Number of layers.
+    n_anchors
+        Learned anchor points; 0 where the queries are selected from the image (`Proposals`).
+    n_classes
+        Scores per query.
+    dropout
+        Used in training only.
+    """
+
+    n_in: int = 768
+    width: int = 256
+    n_heads: int = 8
+    n_hidden: int = 1024
+    n_encoder: int = 6
+    n_decoder: int = 6
+    n_anchors: int = 3500
+    n_classes: int = 2
+    dropout: float = 0.1
+
+
+class CellFinder(nn.Module):
+    """Find a box and a score for every anchor point.
+
+    Parameters
+    ----------
+    config
+        The size; published by default.
+    """
+
+    def __init__(self, config: CellFinderConfig) -> None:
+        super().__init__()
+        self.config = config
+        width, sizes = config.width, (config.width, config.n_heads, config.n_hidden, config.dropout)
+        self.input_proj = nn.Sequential(nn.Conv2d(config.n_in, width, 1), nn.GroupNorm(32, width))
+        self.encoder_layers = nn.ModuleList(EncoderLayer(*sizes) for _ in range(config.n_encoder))
+        self.decoder_layers = nn.ModuleList(DecoderLayer(*sizes) for _ in range(config.n_decoder))
+        self.adapt_pos1d = _adapter(width)
+        self.adapt_pos2d = _adapter(width)
+        self.pattern = nn.Embedding(1, width)
+        self.position = nn.Embedding(config.n_anchors, 2) if config.n_anchors else None
+        self.class_embed = nn.Linear(width, config.n_classes)
+        self.bbox_embed = Mlp(width, width, 4, 3)
+
+    def encode(self, features: Tensor, centres_xy: tuple[Tensor, Tensor]) -> Tensor:
+        """Return the encoder's tokens.
+
+        Parameters
+        ----------
+        features
+            ``(B, n_in, H, W)``.
+        centres_xy
+            ``(W,)`` and ``(H,)`` centres of the tokens in units of the position code.
+
+        Returns
+        -------
+        Tensor
+            ``(B, H, W, width)``.
+        """
+        grid = self.input_proj(features).permute(0, 2, 3, 1)  # (B, H, W, C)
+        code_x, code_y = (self._code_1d(centres) for centres in centres_xy)
+        for layer in self.encoder_layers:
+            grid = layer(grid, code_x, code_y)
+        return grid
+
+    def decode(self, grid: Tensor, centres_xy: tuple[Tensor, Tensor], anchors_xy: Tensor, queries: Tensor) -> list[Tensor]:
+        """Return the queries after every decoder layer.
+
+        Parameters
+        ----------
+        grid, centres_xy
+            As `encode` returned and took them.
+        anchors_xy
+            ``(B, N, 2)`` anchor points in units of the position code.
+        queries
+            ``(B, N, width)`` what the queries start from.
+
+        Returns
+        -------
+        list of Tensor
+            One ``(B, N, width)`` per layer.
+        """
+        code_x, code_y = (self._code_1d(centres) for centres in centres_xy)
+        plane = self.adapt_pos2d(sine_2d(anchors_xy, self.config.width))
+        lines = self._code_1d(anchors_xy[..., 0]), self._code_1d(anchors_xy[..., 1])
+        states = []
+        for layer in self.decoder_layers:
+            queries = layer.attend_to_queries(queries, plane)
+            queries = layer.attend_to_grid(queries, lines, layer.cross_attn.keys_and_values(grid, code_x, code_y))
+            states.append(queries)
+        return states
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the scores and boxes of the learned anchors.
+
+        Parameters
+        ----------
+        features
+            ``(B, n_in, H, W)`` of one whole field.
+
+        Returns
+        -------
+        tuple of Tensor
+            Logits ``(B, N, n_classes)`` and boxes ``(B, N, 4)`` as centre x, centre y, width, height, 0-1 of the field.
+        """
+        height, width = features.shape[-2:]
+        centres = _centres(width, features), _centres(height, features)
+        anchors = self.position.weight.expand(len(features), -1, -1)
+        queries = self.pattern.weight.expand(len(features), anchors.shape[1], -1)
+        state = self.decode(self.encode(features, centres), centres, anchors, queries)[-1]
+        offset = self.bbox_embed(state)
+        centre = offset[..., :2] + _log_odds(anchors)
+        return self.class_embed(state), torch.cat((centre, offset[..., 2:]), -1).sigmoid()
+
+    def _code_1d(self, position: Tensor) -> Tensor:
+        result: Tensor = self.adapt_pos1d(sine_1d(position, self.config.width))
+        return result
+
+
+def _adapter(width: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width))
+
+
+def _centres(n: int, like: Tensor) -> Tensor:
+    return (torch.arange(n, dtype=torch.float32, device=like.device) + 0.5) / n
+
+
+def _log_odds(p: Tensor) -> Tensor:
+    """Return ln(p / (1 - p)), both ends bounded as Anchor DETR bounds them."""
+    return (p.clamp(min=_LOG_ODDS_FLOOR) / (1 - p).clamp(min=_LOG_ODDS_FLOOR)).log()
