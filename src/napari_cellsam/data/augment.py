@@ -1,0 +1,191 @@
+"""Random changes that a training picture goes through: place, scale, light, channels and damage."""
+
+from __future__ import annotations
+
+import io
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+__all__ = ["AugmentOptions", "crop_at_random", "damage", "mix_channels"]
+
+
+@dataclass(frozen=True)
+class AugmentOptions:
+    """How strongly pictures are changed.
+
+    Attributes
+    ----------
+    diameter
+        Cell diameter in pixels around which crops are scaled.
+    spread
+        Standard deviation of the base-2 logarithm of the scaled diameter.
+    largest_zoom
+        Pictures are enlarged by this factor at the most, and shrunk to its inverse's half.
+    """
+
+    diameter: float = 30.0
+    spread: float = 0.65
+    largest_zoom: float = 3.0
+
+
+def crop_at_random(
+    channels: NDArray[np.uint8],
+    labels: NDArray[np.int32],
+    side: int,
+    zoom: float,
+    rng: np.random.Generator,
+) -> tuple[Tensor, Tensor]:
+    """Cut a square out of a picture: rotated, flipped, scaled, slightly sheared.
+
+    Parameters
+    ----------
+    channels
+        ``(C, Y, X)`` picture.
+    labels
+        ``(Y, X)`` cells.
+    side
+        Pixels along the result.
+    zoom
+        Pixels of the result per pixel of the picture.
+    rng
+        Source of chance.
+
+    Returns
+    -------
+    tuple of Tensor
+        Picture ``(C, side, side)`` float32 in 0-1 and labels ``(side, side)`` int32; outside the picture both are 0.
+    """
+    height, width = labels.shape
+    matrix = _random_turn(rng) / zoom * (side / 2)
+    reach = np.minimum(np.abs(matrix).sum(1), (width / 2, height / 2))  # x, y: keep the square on the picture
+    # Half of the crops are centred on a cell, or sparse pictures would teach background only.
+    centre = np.array([rng.uniform(reach[0], width - reach[0]), rng.uniform(reach[1], height - reach[1])])
+    if rng.random() < 0.5:
+        at = rng.integers(0, labels.size, 64)
+        hits = at[labels.reshape(-1)[at] > 0]
+        if len(hits):
+            chosen = np.array([hits[0] % width, hits[0] // width], float)
+            centre = np.clip(chosen, reach, np.array([width, height]) - reach)
+    theta = np.concatenate((matrix, centre[:, None]), 1)
+    theta = theta * 2 / np.array([[width], [height]])
+    theta[:, 2] -= 1
+    grid = F.affine_grid(torch.from_numpy(theta).float()[None], [1, 1, side, side], align_corners=False)
+    source = torch.from_numpy(channels).float()[None] / 255
+    if zoom < 0.75:  # shrinking without it would alias
+        factor = 2 if zoom > 0.3 else 3
+        source = F.avg_pool2d(source, factor, ceil_mode=True, count_include_pad=False)
+    picture = F.grid_sample(source, grid, mode="bilinear", padding_mode="zeros", align_corners=False)[0]
+    x = ((grid[0, ..., 0] + 1) * width / 2 - 0.5).round().long()
+    y = ((grid[0, ..., 1] + 1) * height / 2 - 0.5).round().long()
+    valid = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    cut = torch.from_numpy(labels)[y.clamp(0, height - 1), x.clamp(0, width - 1)]
+    return picture, torch.where(valid, cut, torch.zeros_like(cut))
+
+
+def _random_turn(rng: np.random.Generator) -> NDArray[np.float64]:
+    """Return a random rotation with a flip, a little stretch and shear, ``(2, 2)``."""
+    angle = rng.uniform(0, 2 * math.pi) if rng.random() < 0.5 else rng.integers(4) * math.pi / 2
+    turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    if rng.random() < 0.5:
+        turn = turn @ np.diag([-1.0, 1.0])
+    if rng.random() < 0.4:
+        stretch = math.exp(rng.normal(0, 0.12))
+        turn = turn @ np.array([[stretch, rng.normal(0, 0.08)], [0.0, 1 / stretch]])
+    return turn
+
+
+def mix_channels(picture: Tensor, rng: np.random.Generator) -> Tensor:
+    """Return ``(3, H, W)`` network channels (blank, nuclear, whole-cell) of a picture whose roles are known.
+
+    Parameters
+    ----------
+    picture
+        ``(2, H, W)`` nuclear, whole-cell; a channel that the picture does not have is all zero.
+    rng
+        Source of chance: a single channel now and then stands in the other place or in both; of two, one is dropped or they swap.
+    """
+    nuclear, cell = picture[0], picture[1]
+    has_nuclear, has_cell = bool(nuclear.any()), bool(cell.any())
+    if has_nuclear != has_cell:
+        only = nuclear if has_nuclear else cell
+        u = rng.random()
+        nuclear, cell = (only, only) if u < 0.15 else (only, torch.zeros_like(only)) if u < 0.3 else (torch.zeros_like(only), only)
+    elif has_nuclear and has_cell:
+        u = rng.random()
+        if u < 0.15:
+            nuclear = torch.zeros_like(nuclear)
+        elif u < 0.25:
+            nuclear, cell = torch.zeros_like(cell), torch.maximum(nuclear, cell)
+    return torch.stack((torch.zeros_like(nuclear), nuclear, cell))
+
+
+def damage(picture: Tensor, rng: np.random.Generator) -> Tensor:
+    """Return the picture with other light, contrast, blur, noise and compression, in 0-1.
+
+    Parameters
+    ----------
+    picture
+        ``(3, H, W)`` in 0-1; a blank channel stays blank.
+    rng
+        Source of chance.
+    """
+    used = picture.flatten(1).amax(1) > 0
+    if not bool(used.any()):
+        return picture
+    x = picture[used]
+    n, height, width = x.shape
+    if rng.random() < 0.12:
+        x = 1 - x
+    if rng.random() < 0.6:
+        x = x.clamp(min=1e-4) ** math.exp(rng.normal(0, 0.4))
+    if rng.random() < 0.25:
+        x = x * _slow_field(height, width, rng)
+    if rng.random() < 0.6:
+        x = x * math.exp(rng.normal(-0.05, 0.3)) + rng.normal(0, 0.08)
+    if rng.random() < 0.3:
+        x = _blur(x, float(rng.uniform(0.4, 1.8)))
+    elif rng.random() < 0.15:
+        x = x + (x - _blur(x, 1.2)) * float(rng.uniform(0.3, 1.2))  # over-sharpened
+    if rng.random() < 0.45:
+        noise = torch.from_numpy(rng.standard_normal(x.shape, dtype=np.float32))
+        level = 10 ** rng.uniform(-2.3, -0.9)
+        x = x + noise * level * (x.clamp(min=0.02).sqrt() if rng.random() < 0.5 else 1.0)
+    x = x.clamp(0, 1)
+    if rng.random() < 0.06:
+        x = _compress(x, int(rng.integers(25, 80)))
+    result = torch.zeros_like(picture)
+    result[used] = x
+    return result
+
+
+def _slow_field(height: int, width: int, rng: np.random.Generator) -> Tensor:
+    """Return a smooth gain ``(1, H, W)`` around 1: uneven light."""
+    coarse = torch.from_numpy(rng.uniform(0.5, 1.4, (1, 1, 3, 3)).astype(np.float32))
+    return F.interpolate(coarse, (height, width), mode="bicubic", align_corners=True)[0].clamp(0.2, 2.0)
+
+
+def _blur(x: Tensor, sigma: float) -> Tensor:
+    """Return ``(C, H, W)`` after a Gaussian of this standard deviation in pixels."""
+    reach = max(1, math.ceil(2.5 * sigma))
+    kernel = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / sigma) ** 2)
+    kernel = (kernel / kernel.sum()).view(1, 1, -1)
+    padded = F.pad(x[:, None], (reach,) * 4, mode="replicate")
+    return F.conv2d(F.conv2d(padded, kernel[:, :, None]), kernel[..., None])[:, 0]
+
+
+def _compress(x: Tensor, quality: int) -> Tensor:
+    """Return every channel of ``(C, H, W)`` after a JPEG round trip."""
+    from PIL import Image as PillowImage
+
+    channels = []
+    for channel in x:
+        buffer = io.BytesIO()
+        PillowImage.fromarray((channel * 255).byte().numpy()).save(buffer, "JPEG", quality=quality)
+        channels.append(torch.from_numpy(np.asarray(PillowImage.open(buffer), np.float32) / 255))
+    return torch.stack(channels)

@@ -1,0 +1,196 @@
+"""The compact model: the design of CellSAM on one small image encoder, for a laptop's processor."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from napari_cellsam.models.network.backbone import PyramidBackbone
+from napari_cellsam.models.network.cellfinder import CellFinder, CellFinderConfig
+from napari_cellsam.models.network.proposals import DenseMaps, Proposals
+from napari_cellsam.models.network.sampling import sample_at
+from napari_cellsam.models.network.window_decoder import WindowDecoder
+
+__all__ = ["CompactCellSam", "CompactConfig", "Features", "Found"]
+
+_TOKEN_STRIDE, _WIDE_STRIDE, _FINE_STRIDE = 16, 8, 4
+_LARGEST_CHANGE = 2.0  # of a logarithm of a side, by one decoder layer
+
+
+@dataclass(frozen=True)
+class CompactConfig:
+    """The size of a compact model.
+
+    Attributes
+    ----------
+    channels, layers
+        Of the residual network's four stages.
+    width, n_fine
+        Channels of the embedding and of the fine features.
+    finder
+        The size of CellFinder.
+    n_tokens, n_hidden
+        Tokens along a mask window's side; hidden channels of the mask decoder's MLPs.
+    code_period
+        Pixels per unit of CellFinder's position codes.
+    field
+        Side in pixels of the largest picture that is encoded at once.
+    diameter
+        Cell diameter in pixels that the model was trained around.
+    """
+
+    channels: tuple[int, ...] = (64, 128, 256, 256)
+    layers: tuple[int, ...] = (1, 2, 2, 1)
+    width: int = 256
+    n_fine: int = 64
+    finder: CellFinderConfig = field(
+        default_factory=lambda: CellFinderConfig(
+            n_in=256, n_hidden=512, n_encoder=1, n_decoder=2, n_anchors=0, n_classes=1, dropout=0.0
+        )
+    )
+    n_tokens: int = 8
+    n_hidden: int = 512
+    code_period: float = 64.0
+    field: int = 512
+    diameter: float = 30.0
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> CompactConfig:
+        """Return the config that `to_dict` was made from."""
+        parts = dict(values, finder=CellFinderConfig(**values["finder"]))
+        return cls(**{**parts, "channels": tuple(values["channels"]), "layers": tuple(values["layers"])})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, fit for JSON."""
+        return asdict(self)
+
+
+class Features(NamedTuple):
+    """What the image encoder gives.
+
+    Attributes
+    ----------
+    wide
+        ``(B, width, H / 8, W / 8)``, shared by detector and mask branch.
+    embedding
+        ``(B, width, H / 8, W / 8)`` behind the mask branch's neck.
+    fine
+        ``(B, n_fine, H / 4, W / 4)``.
+    """
+
+    wide: Tensor
+    embedding: Tensor
+    fine: Tensor
+
+
+class Found(NamedTuple):
+    """What CellFinder says of its anchor points, one item per decoder layer in the lists.
+
+    Attributes
+    ----------
+    points
+        ``(B, N, 2)`` anchors as x, y in pixels.
+    logits
+        ``(B, N)`` each.
+    boxes
+        ``(B, N, 4)`` each, x0, y0, x1, y1 in pixels: centres of the outermost pixels.
+    """
+
+    points: Tensor
+    logits: list[Tensor]
+    boxes: list[Tensor]
+
+
+class CompactCellSam(nn.Module):
+    """Detect cells and decode their masks from one image encoder.
+
+    Parameters
+    ----------
+    config
+        The size.
+    """
+
+    def __init__(self, config: CompactConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.backbone = PyramidBackbone(config.channels, config.layers, config.width, config.n_fine)
+        self.proposals = Proposals(config.n_fine, _FINE_STRIDE)
+        self.cellfinder = CellFinder(config.finder)
+        self.query_wide = nn.Linear(config.width, config.finder.width)
+        self.query_token = nn.Linear(config.finder.width, config.finder.width)
+        self.query_fine = nn.Linear(config.n_fine, config.finder.width)
+        self.neck = nn.Sequential(
+            nn.Conv2d(config.width, config.width, 1, bias=False), nn.BatchNorm2d(config.width), nn.ReLU(inplace=True)
+        )
+        self.masks = WindowDecoder(config.width, config.n_fine, config.n_tokens, config.n_hidden)
+        for last in (self.cellfinder.class_embed, self.cellfinder.bbox_embed.layers[-1]):
+            nn.init.zeros_(last.weight)  # the queries start as the dense head left them
+            nn.init.zeros_(last.bias)
+
+    def encode(self, picture: Tensor) -> Features:
+        """Return the features of pictures ``(B, 3, H, W)`` in 0-1; H and W are multiples of 32."""
+        wide, fine = self.backbone(picture * 2 - 0.5)
+        return Features(wide, self.neck(wide), fine)
+
+    def propose(self, features: Features) -> DenseMaps:
+        """Return the dense head's maps."""
+        maps: DenseMaps = self.proposals(features.fine)
+        return maps
+
+    def find(self, features: Features, maps: DenseMaps, points: Tensor, origin: Tensor | None = None) -> Found:
+        """Let CellFinder judge anchor points.
+
+        Parameters
+        ----------
+        features, maps
+            As `encode` and `propose` returned them.
+        points
+            ``(B, N, 2)`` anchors as x, y in pixels.
+        origin
+            ``(2,)`` offset in pixels of the position codes; training draws it at random, so that no place is special.
+
+        Returns
+        -------
+        Found
+            Logits and boxes after every decoder layer.
+        """
+        offset = torch.zeros(2, device=points.device) if origin is None else origin
+        tokens = F.avg_pool2d(features.wide, _TOKEN_STRIDE // _WIDE_STRIDE)
+        height, width = tokens.shape[-2:]
+        centres = (
+            (self._centres(width, points) + offset[0]) / self.config.code_period,
+            (self._centres(height, points) + offset[1]) / self.config.code_period,
+        )
+        grid = self.cellfinder.encode(tokens, centres)
+        queries = self.cellfinder.pattern.weight + self.query_token(
+            sample_at(grid.permute(0, 3, 1, 2), points, _TOKEN_STRIDE)
+        )
+        queries = queries + self.query_wide(sample_at(features.wide, points, _WIDE_STRIDE))
+        queries = queries + self.query_fine(sample_at(features.fine, points, _FINE_STRIDE))
+        dense = sample_at(torch.cat((maps.centre, maps.extent), 1), points, _FINE_STRIDE).detach()
+        states = self.cellfinder.decode(grid, centres, (points + offset) / self.config.code_period, queries)
+        return self._read(points, dense, states)
+
+    def _read(self, points: Tensor, dense: Tensor, states: list[Tensor]) -> Found:
+        """Turn query states into logits and boxes, each a change of what came before."""
+        left_top, right_bottom = dense[..., 1:3].exp(), dense[..., 3:5].exp()
+        centre = points + (right_bottom - left_top) / 2
+        size = left_top + right_bottom
+        logits, boxes = [], []
+        for state in states:
+            change = self.cellfinder.bbox_embed(state).float()
+            centre = centre + change[..., :2] * size.detach()
+            size = size * change[..., 2:].clamp(-_LARGEST_CHANGE, _LARGEST_CHANGE).exp()
+            logits.append(dense[..., 0] + self.cellfinder.class_embed(state).float()[..., 0])
+            boxes.append(torch.cat((centre - size / 2, centre + size / 2), -1))
+            centre, size = centre.detach(), size.detach()
+        return Found(points, logits, boxes)
+
+    @staticmethod
+    def _centres(n: int, like: Tensor) -> Tensor:
+        """Return the pixel coordinates of token centres."""
+        return torch.arange(n, dtype=torch.float32, device=like.device) * _TOKEN_STRIDE + (_TOKEN_STRIDE - 1) / 2

@@ -1,0 +1,109 @@
+"""An endless stream of training crops, balanced between kinds of pictures and mixed with synthetic ones."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import IterableDataset, get_worker_info
+
+from napari_cellsam.data.augment import AugmentOptions, crop_at_random, damage, mix_channels
+from napari_cellsam.data.dataset import Picture, as_picture
+from napari_cellsam.data.synthetic import ARCHETYPES, synthesize
+from napari_cellsam.types import Image
+
+__all__ = ["CropOptions", "Crops"]
+
+_SYNTHETIC_SIDE = 320
+_POOL = 24  # synthetic pictures of each archetype that are alive at a time
+_REUSE = 6  # crops taken of a synthetic picture before it is replaced
+
+
+@dataclass(frozen=True)
+class CropOptions:
+    """Which crops are drawn.
+
+    Attributes
+    ----------
+    side
+        Pixels along a crop.
+    synthetic_share
+        Share of crops from synthetic pictures, 0 to 1.
+    seed
+        Of the whole stream.
+    augment
+        How crops are changed.
+    """
+
+    side: int = 256
+    synthetic_share: float = 0.3
+    seed: int = 0
+    augment: AugmentOptions = field(default_factory=AugmentOptions)
+
+
+class Crops(IterableDataset[tuple[Tensor, Tensor]]):
+    """Draw crops without end: pictures ``(3, side, side)`` uint8 and labels ``(side, side)`` int16.
+
+    Parameters
+    ----------
+    pictures
+        Labelled pictures; may be empty when all crops are synthetic.
+    options
+        Which crops.
+    """
+
+    def __init__(self, pictures: Sequence[Picture], options: CropOptions) -> None:
+        self.options = options
+        groups: dict[str, list[Picture]] = defaultdict(list)
+        for picture in pictures:
+            if picture.diameter > 0:
+                groups[picture.group].append(picture)
+        self.groups = list(groups.values())
+        # A group counts by the root of its pixels, so that large ones do not drown the rest, and not beyond its pictures.
+        crops = [sum(p.labels.size for p in group) / options.side**2 for group in self.groups]
+        weights = np.array([min(n**0.5, len(group)) for n, group in zip(crops, self.groups, strict=True)])
+        self.weights = weights / weights.sum() if len(weights) else weights
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        worker = get_worker_info()
+        rng = np.random.default_rng([self.options.seed, worker.id if worker else 0])
+        torch.set_num_threads(1)
+        pool: dict[str, list[Picture]] = {name: [] for name in ARCHETYPES}
+        while True:
+            synthetic = not self.groups or rng.random() < self.options.synthetic_share
+            picture = _synthetic(pool, rng) if synthetic else self._real(rng)
+            yield self._crop(picture, rng)
+
+    def _real(self, rng: np.random.Generator) -> Picture:
+        group = self.groups[rng.choice(len(self.groups), p=self.weights)]
+        size = np.array([picture.labels.size for picture in group], float) ** 0.5
+        return group[rng.choice(len(group), p=size / size.sum())]
+
+    def _crop(self, picture: Picture, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        options = self.options.augment
+        wanted = options.diameter * 2 ** rng.normal(0, options.spread)
+        zoom = float(np.clip(wanted / max(picture.diameter, 1.0), 0.5 / options.largest_zoom, options.largest_zoom))
+        channels = picture.channels[int(rng.random() < 0.7)]
+        crop, labels = crop_at_random(channels, picture.labels, self.options.side, zoom, rng)
+        crop = damage(mix_channels(crop, rng), rng)
+        return (crop * 255).round().to(torch.uint8), labels.to(torch.int16)
+
+
+def _synthetic(pool: dict[str, list[Picture]], rng: np.random.Generator) -> Picture:
+    """Return a synthetic picture of a random archetype, a new one as long as the pool is not full."""
+    name = ARCHETYPES[rng.integers(len(ARCHETYPES))]
+    pictures = pool[name]
+    if len(pictures) >= _POOL and rng.random() > 1 / _REUSE:
+        return pictures[rng.integers(len(pictures))]
+    side = _SYNTHETIC_SIDE
+    made = synthesize(name, (side, side), rng)
+    image = Image(made.pixels, nuclear=made.nuclear, cell=made.cell, rgb=made.rgb)
+    picture = as_picture(image, made.labels, f"synthetic/{name}")
+    if len(pictures) >= _POOL:
+        pictures.pop(0)
+    pictures.append(picture)
+    return picture

@@ -1,0 +1,151 @@
+"""The training objective: what a batch of pictures costs the compact model."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from napari_cellsam.models.network.compact import CompactCellSam, Features, Found
+from napari_cellsam.models.network.losses import dice_loss, focal_loss, giou, quality_focal_loss
+from napari_cellsam.models.network.proposals import DenseMaps
+from napari_cellsam.training.prompts import choose_cells, correct, draw_prompts, window_targets
+from napari_cellsam.training.targets import Cells, cells_of, dense_targets
+
+__all__ = ["detection_losses", "losses", "mask_losses"]
+
+_N_PEAKS, _N_RANDOM = 64, 24  # queries per picture: proposed, and random points inside cells
+_N_MASKS = 12  # cells per picture whose masks are decoded
+
+
+def losses(model: CompactCellSam, pictures: Tensor, labels: Tensor, *, masks_only: bool = False) -> dict[str, Tensor]:
+    """Return the weighted losses of a batch.
+
+    Parameters
+    ----------
+    model
+        The model in training.
+    pictures
+        ``(B, 3, H, W)`` in 0-1.
+    labels
+        ``(B, H, W)`` integers, 0 background.
+    masks_only
+        Whether only the mask branch learns (second stage); it then also learns from corrective clicks.
+
+    Returns
+    -------
+    dict
+        Scalars by name; their sum is minimized.
+    """
+    cells = cells_of(labels)
+    if masks_only:
+        with torch.no_grad():
+            wide, fine = model.backbone(pictures * 2 - 0.5)
+        return mask_losses(model, Features(wide, model.neck(wide), fine), cells, rounds=2)
+    features = model.encode(pictures)
+    return detection_losses(model, features, cells) | mask_losses(model, features, cells, rounds=1)
+
+
+def detection_losses(model: CompactCellSam, features: Features, cells: Cells) -> dict[str, Tensor]:
+    """Return the losses of the dense head and of CellFinder."""
+    maps = model.propose(features)
+    result = _dense_losses(maps, cells)
+    points = _query_points(model, maps, cells)
+    origin = torch.rand(2, device=points.device) * 1024
+    return result | _query_losses(model.find(features, maps, points, origin), cells)
+
+
+def _dense_losses(maps: DenseMaps, cells: Cells) -> dict[str, Tensor]:
+    target = dense_targets(cells)
+    known = (target.cell >= 0).float()
+    n_cells = max(len(cells.areas), 1)
+    centre = (quality_focal_loss(maps.centre[:, 0], target.centre) * known).sum() / n_cells
+    within = (target.cell > 0).float() * (0.2 + target.centre)
+    total = within.sum().clamp(min=1)
+    extent = maps.extent.permute(0, 2, 3, 1)
+    log_error = (F.smooth_l1_loss(extent, target.extent, reduction="none", beta=0.1).mean(-1) * within).sum() / total
+    signs = torch.tensor([-1.0, -1.0, 1.0, 1.0], device=extent.device)
+    overlap = giou(extent.clamp(max=7).exp() * signs, target.extent.exp() * signs)
+    inside = F.binary_cross_entropy_with_logits(maps.inside, target.inside, reduction="none").mean(1)
+    inside = (inside * known).sum() / known.sum().clamp(min=1)
+    box_error = ((1 - overlap) * within).sum() / total
+    return {"centre": centre, "extent": log_error + 0.5 * box_error, "inside": 0.5 * inside}
+
+
+@torch.no_grad()
+def _query_points(model: CompactCellSam, maps: DenseMaps, cells: Cells) -> Tensor:
+    """Return ``(B, N, 2)`` anchors: the best peaks, and random points inside cells that teach boxes and duplicates."""
+    batch, height, width = cells.index.shape
+    peaks, _ = model.proposals.peaks(maps, _N_PEAKS)
+    tries = torch.randint(height * width, (batch, 8 * _N_RANDOM), device=peaks.device)
+    inside = cells.index.flatten(1).gather(1, tries) > 0
+    best = (inside.float() + torch.rand(inside.shape, device=peaks.device) * 0.5).topk(_N_RANDOM, dim=1).indices
+    at = tries.gather(1, best)
+    random = torch.stack((at % width, torch.div(at, width, rounding_mode="floor")), -1).float()
+    return torch.cat((peaks, random), 1)
+
+
+def _query_losses(found: Found, cells: Cells) -> dict[str, Tensor]:
+    """Return the set-prediction losses of every decoder layer.
+
+    A query can only answer for the cell under its anchor point, so the best one-to-one matching is the best query of each cell;
+    all others are to score 0. Boxes are learned by every query inside a cell.
+    """
+    height, width = cells.index.shape[1:]
+    x = found.points[..., 0].round().long().clamp(0, width - 1)
+    y = found.points[..., 1].round().long().clamp(0, height - 1)
+    picture = torch.arange(len(x), device=x.device)[:, None].expand_as(x)
+    under = cells.index[picture, y, x]  # (B, N)
+    known, within = (under >= 0).float(), under > 0
+    n_cells = max(len(cells.areas), 1)
+    target = cells.boxes[under[within] - 1]
+    score, box = found.points.new_zeros(()), found.points.new_zeros(())
+    for logits, boxes in zip(found.logits, found.boxes, strict=True):
+        overlap = giou(boxes[within], target) if len(target) else boxes.new_zeros(0)
+        wanted = _best_queries(logits.detach(), overlap.detach(), under, len(cells.areas))
+        score = score + (focal_loss(logits, wanted) * known).sum() / n_cells
+        size = (target[:, 2:] - target[:, :2] + 2).repeat(1, 2)
+        shift = ((boxes[within] - target) / size).abs().clamp(max=4).mean(-1)
+        box = box + ((1 - overlap) + 2 * shift).sum() / max(len(target), 1)
+    n_layers = len(found.logits)
+    return {"score": 2 * score / n_layers, "box": box / n_layers}
+
+
+def _best_queries(logits: Tensor, overlap: Tensor, under: Tensor, n_cells: int) -> Tensor:
+    """Return ``(B, N)`` 1 for the query that answers best for its cell, 0 for the others."""
+    within = under > 0
+    quality = logits[within].sigmoid() + overlap
+    cell = under[within] - 1
+    best = torch.full((n_cells,), -torch.inf, device=logits.device).scatter_reduce(0, cell, quality, "amax")
+    chosen = quality == best[cell]
+    # Two queries at one point tie: the first one is taken.
+    order = torch.arange(len(cell), device=cell.device)
+    first = torch.full((n_cells,), len(cell), device=cell.device).scatter_reduce(0, cell[chosen], order[chosen], "amin")
+    wanted = torch.zeros_like(logits)
+    wanted[within] = (first[cell] == order).to(logits.dtype)
+    return wanted
+
+
+def mask_losses(model: CompactCellSam, features: Features, cells: Cells, rounds: int) -> dict[str, Tensor]:
+    """Return the losses of the mask branch; every further round adds a corrective click."""
+    chosen = choose_cells(cells, _N_MASKS)
+    if len(chosen) == 0:
+        return {}
+    prompts = draw_prompts(cells, chosen)
+    target = window_targets(cells, chosen, prompts.windows, model.masks.side)
+    mask, quality = target.new_zeros(()), target.new_zeros(())
+    for turn in range(rounds):
+        logits, predicted = model.masks(features.embedding, features.fine, prompts)
+        cross = F.binary_cross_entropy_with_logits(logits, target, reduction="none").mean((1, 2))
+        mask = mask + (3 * cross + dice_loss(logits, target)).mean()
+        quality = quality + F.mse_loss(predicted, _iou(logits.detach(), target))
+        if turn + 1 < rounds:
+            prompts = correct(prompts, logits.detach(), target)
+    return {"mask": 2 * mask / rounds, "quality": quality / rounds}
+
+
+def _iou(logits: Tensor, target: Tensor) -> Tensor:
+    """Return the IoU ``(N,)`` of masks with the truth."""
+    answer, truth = logits > 0, target > 0.5
+    both = (answer & truth).flatten(1).sum(1)
+    return both / (answer | truth).flatten(1).sum(1).clamp(min=1)
