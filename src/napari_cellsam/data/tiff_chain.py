@@ -24,7 +24,7 @@ class _Layout(NamedTuple):
     """Field sizes of classic or BigTIFF: ``struct`` formats, and the byte at which the first offset stands."""
 
     order: str
-    count: str
+    length: str
     offset: str
     first: int
 
@@ -67,12 +67,12 @@ def check_chain(path: Path) -> None:
 
 def _check_directory(file: BinaryIO, offset: int, size: int, layout: _Layout) -> int | None:
     """Return the offset of the next directory, 0 at the last; None if this one does not lie within the file."""
-    width, count_width = struct.calcsize(layout.offset), struct.calcsize(layout.count)
+    width, count_width = struct.calcsize(layout.offset), struct.calcsize(layout.length)
     entry_width = 4 + 2 * width
     if offset + count_width > size:
         return None
     file.seek(offset)
-    n_entries = layout.number(file.read(count_width), layout.count)
+    n_entries = layout.number(file.read(count_width), layout.length)
     if offset + count_width + n_entries * entry_width + width > size:
         return None
     table = file.read(n_entries * entry_width)

@@ -1,0 +1,126 @@
+"""The label image as a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_cellsam.errors import ImageReadError, ImageShapeError
+from napari_cellsam.export.output import whole_file
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["read_labels", "write_labels"]
+
+
+def write_labels(
+    path: Path, labels: ArrayLike, pixel_size_um: tuple[float, float] | None = None, overwrite: bool = False
+) -> None:
+    """Write labels as an OME-TIFF, compressed with zlib.
+
+    The pixel size is written twice: as OME metadata, and as resolution tags, which ImageJ reads.
+
+    Parameters
+    ----------
+    path
+        Where to write to.
+    labels
+        ``(Y, X)`` integers from 0 (background); stored as uint16 if they fit, else as uint32.
+    pixel_size_um
+        ``(y, x)`` in micrometres, or None where it is not known.
+    overwrite
+        Whether a file that is there already is replaced.
+
+    Raises
+    ------
+    ImageShapeError
+        If the labels are not two-dimensional, or not integers from 0 to 2**32 - 1.
+    OutputError
+        If the file exists already or cannot be written.
+    """
+    from tifffile import imwrite
+
+    array = np.asarray(labels)
+    if array.ndim != 2 or array.size == 0:
+        raise ImageShapeError(f"got labels of shape {array.shape}; expected (Y, X)")
+    low, high = _label_range(array, "labels")
+    if low < 0 or high >= 2**32:
+        raise ImageShapeError(f"got labels from {low} to {high}; expected 0 to {2**32 - 1}")
+    metadata: dict[str, Any] = {"axes": "YX"}
+    options: dict[str, Any] = {}
+    if pixel_size_um is not None:
+        y, x = pixel_size_um
+        metadata |= {"PhysicalSizeY": y, "PhysicalSizeX": x, "PhysicalSizeYUnit": "µm", "PhysicalSizeXUnit": "µm"}
+        options = {"resolution": (1e4 / x, 1e4 / y), "resolutionunit": "CENTIMETER"}
+    with whole_file(Path(path), overwrite) as temporary:
+        imwrite(
+            temporary,
+            array.astype(np.uint16 if high < 2**16 else np.uint32, copy=False),
+            ome=True,
+            photometric="minisblack",
+            compression="zlib",
+            metadata=metadata,
+            **options,
+        )
+
+
+def read_labels(path: Path) -> NDArray[Any]:
+    """Read a label image from PNG, TIFF or NPY.
+
+    Parameters
+    ----------
+    path
+        The file. The indices of a palette PNG are its labels.
+
+    Returns
+    -------
+    ndarray
+        ``(Y, X)`` integers as stored; a picture of one bit has the label 1.
+
+    Raises
+    ------
+    ImageReadError
+        If the file is missing, broken, or not of these formats.
+    ImageShapeError
+        If it is not one plane of integers from 0.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ImageReadError(f"{path} does not exist or is not a file")
+    try:
+        labels = _decode(path)
+    except Exception as error:  # whatever the three libraries make of a broken file
+        raise ImageReadError(f"{path} cannot be read as a label image (PNG, TIFF or NPY): {error}") from error
+    plane = labels.reshape([size for size in labels.shape[:-2] if size > 1] + list(labels.shape[-2:]))
+    if plane.ndim != 2 or plane.size == 0:
+        raise ImageShapeError(f"{path} holds an array of shape {labels.shape}; expected one plane of labels (Y, X)")
+    if _label_range(plane, str(path))[0] < 0:
+        raise ImageShapeError(f"{path} holds negative labels; expected integers from 0")
+    return plane.astype(np.uint8) if plane.dtype == bool else plane
+
+
+def _decode(path: Path) -> NDArray[Any]:
+    """Decode a file by what its first bytes say it is."""
+    with path.open("rb") as file:
+        head = file.read(6)
+    if head == b"\x93NUMPY":
+        return np.asarray(np.load(path, allow_pickle=False))
+    if head[:2] in (b"II", b"MM"):
+        from tifffile import imread
+
+        return np.asarray(imread(path))
+    from PIL.PngImagePlugin import PngImageFile
+
+    # Pillow, because imageio turns a palette's indices into colours
+    with path.open("rb") as opened, PngImageFile(opened, str(path)) as picture:
+        return np.asarray(picture)
+
+
+def _label_range(array: NDArray[Any], name: str) -> tuple[int, int]:
+    """Return the lowest and the highest label, and refuse what is not integers."""
+    if array.dtype.kind not in "bui":
+        raise ImageShapeError(f"{name} are of type {array.dtype}; expected integers")
+    return int(array.min()), int(array.max())

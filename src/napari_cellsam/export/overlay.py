@@ -1,0 +1,119 @@
+"""The picture with the outlines of its cells drawn in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_cellsam.errors import ImageShapeError
+from napari_cellsam.export.output import whole_file
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    from napari_cellsam.types import Image
+
+__all__ = ["draw_overlay", "find_outlines", "save_overlay"]
+
+_OUTLINE_RGB = (255, 214, 0)
+_NUCLEAR_RGB = (0.2, 0.45, 0.9)
+_CELL_RGB = (0.8, 0.55, 0.1)
+_STRETCH_PERCENT = (0.5, 99.5)
+
+
+def find_outlines(labels: ArrayLike) -> NDArray[np.bool_]:
+    """Find the pixels of cells that touch another label, or background, up, down, left or right.
+
+    Parameters
+    ----------
+    labels
+        ``(Y, X)`` integers, 0 background.
+
+    Returns
+    -------
+    ndarray
+        ``(Y, X)`` bool; the border of the image is no outline.
+    """
+    array = np.asarray(labels)
+    edge = np.zeros(array.shape, bool)
+    for first, second in ((np.s_[1:], np.s_[:-1]), (np.s_[:, 1:], np.s_[:, :-1])):
+        differs = array[first] != array[second]
+        edge[first] |= differs
+        edge[second] |= differs
+    return edge & (array > 0)
+
+
+def draw_overlay(image: Image, labels: ArrayLike) -> NDArray[np.uint8]:
+    """Draw the outlines of cells over the picture, stretched so that its contrast is seen.
+
+    Parameters
+    ----------
+    image
+        The picture. Colour pictures keep their colours; otherwise nuclei are blue and whole cells orange, or a single
+        channel is grey.
+    labels
+        ``(Y, X)`` integers, 0 background.
+
+    Returns
+    -------
+    ndarray
+        ``(Y, X, 3)`` RGB.
+
+    Raises
+    ------
+    ImageShapeError
+        If the labels are not of the shape of the picture.
+    """
+    array = np.asarray(labels)
+    if array.shape != image.shape:
+        raise ImageShapeError(f"got labels of shape {array.shape} for an image of shape {image.shape}")
+    if image.rgb:
+        canvas = image.pixels[:, :, :3].copy() if image.pixels.dtype == np.uint8 else _stretch(image.pixels[:, :, :3])
+    else:
+        roles = [(image.nuclear, _NUCLEAR_RGB), (image.cell, _CELL_RGB)]
+        given = [(channel, colour) for channel, colour in roles if channel is not None]
+        if len({channel for channel, _ in given}) == 1:
+            given = [(given[0][0], (1.0, 1.0, 1.0))]
+        canvas = np.zeros((*image.shape, 3), np.uint8)
+        for channel, colour in given:
+            stretched = _stretch(image.pixels[:, :, channel])
+            for i, share in enumerate(colour):
+                # the shares of both colours add up to 1 at most, so nothing overflows
+                canvas[:, :, i] += (stretched * np.float32(share)).astype(np.uint8)
+    canvas[find_outlines(array)] = _OUTLINE_RGB
+    return canvas
+
+
+def _stretch(pixels: NDArray[Any]) -> NDArray[np.uint8]:
+    """Spread the values between two percentiles over 0 to 255."""
+    low, high = np.percentile(pixels, _STRETCH_PERCENT)
+    values = (pixels.astype(np.float32) - low) * (255 / (high - low) if high > low else 0.0)
+    return np.asarray(np.clip(values, 0, 255), np.uint8)
+
+
+def save_overlay(path: Path, image: Image, labels: ArrayLike, overwrite: bool = False) -> None:
+    """Write the picture with the outlines of its cells as PNG.
+
+    Parameters
+    ----------
+    path
+        Where to write to.
+    image, labels
+        As for `draw_overlay`.
+    overwrite
+        Whether a file that is there already is replaced.
+
+    Raises
+    ------
+    ImageShapeError
+        If the labels are not of the shape of the picture.
+    OutputError
+        If the file exists already or cannot be written.
+    """
+    from imageio.v3 import imwrite
+
+    canvas = draw_overlay(image, labels)
+    with whole_file(Path(path), overwrite) as temporary:
+        imwrite(temporary, canvas, extension=".png")
