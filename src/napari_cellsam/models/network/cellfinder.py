@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from napari_cellsam.errors import UnsupportedTaskError
 from napari_cellsam.models.network.positions import sine_1d, sine_2d
 from napari_cellsam.models.network.transformer import DecoderLayer, EncoderLayer, Mlp
 
-__all__ = ["CellFinder", "CellFinderConfig"]
+__all__ = ["AnchorStart", "CellFinder", "CellFinderConfig"]
 
 _LOG_ODDS_FLOOR = 1e-5
 
@@ -46,6 +48,24 @@ class CellFinderConfig:
     dropout: float = 0.1
 
 
+class AnchorStart(NamedTuple):
+    """What the learned anchors bring to every image.
+
+    Attributes
+    ----------
+    plane
+        ``(1, N, width)`` code of their place in the plane.
+    lines
+        ``(1, N, width)`` codes of their x and y.
+    state
+        ``(1, N, width)`` queries behind the first layer's self-attention, which sees no image yet.
+    """
+
+    plane: Tensor
+    lines: tuple[Tensor, Tensor]
+    state: Tensor
+
+
 class CellFinder(nn.Module):
     """Find a box and a score for every anchor point.
 
@@ -68,6 +88,7 @@ class CellFinder(nn.Module):
         self.position = nn.Embedding(config.n_anchors, 2) if config.n_anchors else None
         self.class_embed = nn.Linear(width, config.n_classes)
         self.bbox_embed = Mlp(width, width, 4, 3)
+        self._start: tuple[list[tuple[Tensor, object]], AnchorStart] | None = None
 
     def encode(self, features: Tensor, centres_xy: tuple[Tensor, Tensor]) -> Tensor:
         """Return the encoder's tokens.
@@ -130,14 +151,49 @@ class CellFinder(nn.Module):
         tuple of Tensor
             Logits ``(B, N, n_classes)`` and boxes ``(B, N, 4)`` as centre x, centre y, width, height, 0-1 of the field.
         """
+        anchors = self._anchors()
         height, width = features.shape[-2:]
         centres = _centres(width, features), _centres(height, features)
-        anchors = self.position.weight.expand(len(features), -1, -1)
-        queries = self.pattern.weight.expand(len(features), anchors.shape[1], -1)
-        state = self.decode(self.encode(features, centres), centres, anchors, queries)[-1]
-        offset = self.bbox_embed(state)
-        centre = offset[..., :2] + _log_odds(anchors)
-        return self.class_embed(state), torch.cat((centre, offset[..., 2:]), -1).sigmoid()
+        codes = [self._code_1d(c) for c in centres]
+        grid = self.encode(features, centres)
+        start = self.anchor_start()
+        state = start.state.expand(len(features), -1, -1)
+        for i, layer in enumerate(self.decoder_layers):
+            if i > 0:
+                state = layer.attend_to_queries(state, start.plane)
+            state = layer.attend_to_grid(state, start.lines, layer.cross_attn.keys_and_values(grid, *codes))
+        with torch.autocast(features.device.type, enabled=False):
+            state = state.float()
+            offset = self.bbox_embed(state)
+            centre = offset[..., :2] + _log_odds(anchors)
+            return self.class_embed(state), torch.cat((centre, offset[..., 2:]), -1).sigmoid()
+
+    def anchor_start(self) -> AnchorStart:
+        """Return what does not depend on the image; kept from call to call until weights, device or type change."""
+        if torch.is_grad_enabled():
+            return self._make_anchor_start()
+        first = self.decoder_layers[0]
+        parts = (self.pattern, self._anchor_table(), self.adapt_pos1d, self.adapt_pos2d, first.self_attn, first.norm2)
+        stamp = [(p, _stamp(p)) for part in parts for p in part.parameters()]
+        if self._start is None or not _same(self._start[0], stamp):
+            self._start = stamp, self._make_anchor_start()
+        return self._start[1]
+
+    def _make_anchor_start(self) -> AnchorStart:
+        anchors = self._anchors()[None]
+        with torch.autocast(anchors.device.type, enabled=False):
+            plane = self.adapt_pos2d(sine_2d(anchors, self.config.width))
+            lines = self._code_1d(anchors[..., 0]), self._code_1d(anchors[..., 1])
+            queries = self.pattern.weight.expand(1, anchors.shape[1], -1)
+            return AnchorStart(plane, lines, self.decoder_layers[0].attend_to_queries(queries, plane))
+
+    def _anchor_table(self) -> nn.Embedding:
+        if self.position is None:
+            raise UnsupportedTaskError("this CellFinder has no learned anchors; give it anchor points with `decode`")
+        return self.position
+
+    def _anchors(self) -> Tensor:
+        return self._anchor_table().weight
 
     def _code_1d(self, position: Tensor) -> Tensor:
         result: Tensor = self.adapt_pos1d(sine_1d(position, self.config.width))
@@ -146,6 +202,18 @@ class CellFinder(nn.Module):
 
 def _adapter(width: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width))
+
+
+def _stamp(parameter: Tensor) -> object:
+    """Return what changes when the values of a parameter may have changed."""
+    version = None if parameter.is_inference() else parameter._version
+    return parameter.data_ptr(), version, parameter.dtype, parameter.device
+
+
+def _same(one: list[tuple[Tensor, object]], other: list[tuple[Tensor, object]]) -> bool:
+    return len(one) == len(other) and all(
+        a is b and x == y for (a, x), (b, y) in zip(one, other, strict=True)
+    )
 
 
 def _centres(n: int, like: Tensor) -> Tensor:
