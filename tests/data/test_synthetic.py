@@ -103,7 +103,7 @@ def test_pixels_and_labels_must_have_the_same_shape() -> None:
 
 
 def _disc(y: float, x: float, radius: float) -> Blob:
-    return Blob((y, x), np.full(128, radius, np.float32))
+    return Blob((y, x), np.full(256, radius, np.float32))
 
 
 def test_two_overlapping_discs_share_the_seam_between_them() -> None:

@@ -34,7 +34,7 @@ def _strain(diameter: float, rng: np.random.Generator) -> _Strain:
     """Return a random strain whose rods have the area of a disc of ``diameter`` pixels, on average."""
     aspect = float(rng.choice((rng.uniform(1.1, 2.0), rng.uniform(2, 5), rng.uniform(4, 9)), p=(0.2, 0.6, 0.2)))
     width = diameter / math.sqrt(1 + (aspect - 1) * 4 / math.pi)
-    bend = float(rng.choice((0.02, 0.12, 0.4)))
+    bend = float(rng.choice((0.02, 0.12, 0.4), p=(0.5, 0.3, 0.2)))
     return _Strain(width / 2, aspect, bend, float(rng.choice((0.0, 0.0, 0.1))))
 
 
@@ -53,19 +53,22 @@ def _rod(canvas: Canvas, anchor: Shape | None, strain: _Strain, rng: np.random.G
         return Rod(centre, half, radius, angle, wave=wave)
     limit = min(0.7, 0.25 * half / radius)  # short rods hardly bend
     bend = float(np.clip(bend + rng.normal(0, strain.bend), -limit, limit))
-    pinch = float(rng.uniform(0.2, 0.55)) if chance(rng, 0.12) else 0.0
+    pinch = float(rng.uniform(0.15, 0.4)) if chance(rng, 0.12) else 0.0
     return Rod(centre, half, radius, angle, bend, pinch=pinch)
 
 
 def _colony(shape: tuple[int, int], diameter: float, rng: np.random.Generator) -> tuple[Canvas, Field, _Strain]:
     """Draw bacteria: scattered, in chains, or as dense micro-colonies."""
     strain = _strain(diameter, rng)
-    canvas = Canvas(shape, margin=max(3.0, strain.radius))
+    canvas = Canvas(shape, margin=1.8 * strain.radius + 2)
     canvas.warp(strain.radius * float(rng.uniform(0, 0.15)), max(4.0, 3 * strain.radius), rng)
     area = shape[0] * shape[1]
     cover = log_uniform(rng, 0.02, 0.85)
     n_cells = int(np.clip(cover * area / (0.785 * diameter**2), 1, 1 + 0.0024 * area))
-    crowd = Crowd(n_cells, float(rng.choice((0.0, 0.6, 0.96), p=(0.2, 0.35, 0.45))), float(rng.uniform(0.03, 0.12)))
+    if chance(rng, 0.45):  # a micro-colony: side by side without a gap
+        crowd = Crowd(max(n_cells, 12), 0.98, float(rng.uniform(0.1, 0.25)), tries=5)
+    else:
+        crowd = Crowd(n_cells, float(rng.choice((0.0, 0.6))), float(rng.uniform(0.03, 0.12)))
     populate(canvas, lambda a: _rod(canvas, a, strain, rng), crowd, rng)
     return canvas, canvas.finish(8), strain
 
@@ -89,9 +92,8 @@ def phase_rods(shape: tuple[int, int], diameter: float | None, rng: np.random.Ge
         ideal += float(rng.uniform(0.1, 0.7)) * np.exp(-(((edge + 0.5 * r) / (0.5 * r + 0.5)) ** 2)) * (edge < 0.3 * r)
     if chance(rng, 0.12):
         ideal = -ideal
-    ideal += float(rng.uniform(0, 0.08)) * smooth_noise(shape, float(rng.uniform(2, 12)), rng)
     ideal = blur(ideal, float(rng.uniform(0.3, max(0.6, min(1.8, 0.25 * r)))))
-    return SyntheticPicture(record(ideal, rng)[..., None], canvas.labels, "phase_rods", cell=0)
+    return SyntheticPicture(record(ideal, edge > -0.5 * r, rng)[..., None], canvas.labels, "phase_rods", cell=0)
 
 
 def fluorescent_rods(shape: tuple[int, int], diameter: float | None, rng: np.random.Generator) -> SyntheticPicture:

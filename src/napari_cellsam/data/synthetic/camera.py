@@ -66,7 +66,7 @@ def expose(ideal: Field, rng: np.random.Generator, dim: float = 0.15) -> Field:
     gain = log_uniform(rng, dim, 1.3)
     offset = float(rng.uniform(0, 0.12)) * (1.0 if chance(rng, 0.8) else 3.0)
     signal = np.maximum(ideal + np.float32(rng.uniform(0, 0.15)), 0) * uneven_light(ideal.shape, rng)
-    photons = log_uniform(rng, 15, 3000)
+    photons = log_uniform(rng, 25, 3000)
     read = log_uniform(rng, 0.002, 0.05)
     noise = rng.standard_normal(ideal.shape, dtype=np.float32)
     if chance(rng, 0.15):
@@ -75,21 +75,28 @@ def expose(ideal: Field, rng: np.random.Generator, dim: float = 0.15) -> Field:
     return np.asarray(np.clip(noisy * np.float32(gain) + np.float32(offset * gain), 0, 1), np.float32)
 
 
-def record(ideal: Field, rng: np.random.Generator) -> Field:
-    """Return a transmitted-light picture with uneven light and noise, in 0-1.
+def record(ideal: Field, near: NDArray[np.bool_], rng: np.random.Generator) -> Field:
+    """Return a transmitted-light picture with mottled background, uneven light and noise, in 0-1.
 
     Parameters
     ----------
     ideal
-        ``(Y, X)``, background 0, with dark and bright deviations of up to about 1.
+        ``(Y, X)``, background 0, with dark and bright deviations of any size.
+    near
+        ``(Y, X)`` where cells and their rims are. Contrast and noise are measured there, so that no cell drowns.
     rng
         Source of chance.
     """
+    seen = float(ideal[near].std()) if near.any() else 1.0
+    ideal = ideal * np.float32(1 / max(seen, 1e-3))
+    mottle = float(rng.uniform(0, 0.25)) if chance(rng, 0.7) else 0.0
+    ideal += np.float32(mottle) * smooth_noise(ideal.shape, log_uniform(rng, 2, 40), rng)
     background = float(rng.uniform(0.15, 0.85)) if chance(rng, 0.7) else float(rng.uniform(0.3, 0.6))
-    contrast = log_uniform(rng, 0.12, 0.9) * max(background, 0.3)
-    light = uneven_light(ideal.shape, rng, 0.25)
-    level = log_uniform(rng, 0.003, 0.05)
+    contrast = log_uniform(rng, 0.02, 0.3) * max(background, 0.3) ** 0.5
+    light = uneven_light(ideal.shape, rng, min(0.3, 5 * contrast))
     noise = rng.standard_normal(ideal.shape, dtype=np.float32)
     if chance(rng, 0.3):
         noise = np.float32(rng.uniform(1.5, 2.2)) * blur(noise, float(rng.uniform(0.5, 0.9)))
-    return np.clip((background + np.float32(contrast) * ideal) * light + np.float32(level) * noise, 0, 1)
+    level = contrast * log_uniform(rng, 0.02, 0.6)
+    picture = (background + np.float32(contrast) * ideal) * light + np.float32(level) * noise
+    return np.asarray(np.clip(picture, 0, 1), np.float32)

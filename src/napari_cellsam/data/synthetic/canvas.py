@@ -29,11 +29,14 @@ class Crowd:
         Chance that a cell is put beside an earlier one, 0 to 1.
     overlap
         Fraction of a cell that may lie on others when it is put down, 0 to 1.
+    tries
+        How many places are tried per wanted cell; more of them make a denser crowd.
     """
 
     n_cells: int
     touching: float = 0.4
     overlap: float = 0.15
+    tries: int = 2
 
 
 class Canvas:
@@ -49,7 +52,7 @@ class Canvas:
 
     def __init__(self, shape: tuple[int, int], margin: float = 4.0) -> None:
         self.shape = shape
-        self.margin = margin
+        self.margin = self._reach = margin
         self.labels = np.zeros(shape, np.int32)
         self.shapes: list[Shape] = []
         self._best = np.full(shape, _FAR, np.float32)
@@ -58,15 +61,18 @@ class Canvas:
 
     def warp(self, strength: float, scale: float, rng: np.random.Generator) -> None:
         """Bend the outlines that are added from now on by about ``strength`` pixels over ``scale`` pixels."""
-        self._y += np.float32(strength) * smooth_noise(self.shape, scale, rng)
-        self._x += np.float32(strength) * smooth_noise(self.shape, scale, rng)
+        for grid in (self._y, self._x):
+            shift = np.float32(strength) * smooth_noise(self.shape, scale, rng)
+            np.add(grid, shift, out=grid)
+            # Bent outlines reach farther, and windows must hold them.
+            self._reach = max(self._reach, self.margin + float(np.abs(shift).max()))
 
     def add(self, shape: Shape, max_overlap: float = 1.0) -> bool:
         """Draw a cell; return False and draw nothing where it would lie on others by more than ``max_overlap``."""
         (cy, cx), (ey, ex) = shape.centre, shape.extent
-        y0, x0 = max(0, int(cy - ey - self.margin)), max(0, int(cx - ex - self.margin))
-        y1 = min(self.shape[0], int(cy + ey + self.margin) + 2)
-        x1 = min(self.shape[1], int(cx + ex + self.margin) + 2)
+        y0, x0 = max(0, int(cy - ey - self._reach)), max(0, int(cx - ex - self._reach))
+        y1 = min(self.shape[0], int(cy + ey + self._reach) + 2)
+        x1 = min(self.shape[1], int(cx + ex + self._reach) + 2)
         if y1 <= y0 or x1 <= x0:
             return False
         if (
@@ -113,9 +119,10 @@ class Canvas:
         self.labels = numbers[self.labels]
         self.shapes = [shape for shape, kept in zip(self.shapes, keep[1:], strict=True) if kept]
         edge = np.minimum(self._best, 0.5 * (self._best - self._second))
-        outside = self.labels == 0
         # Outside, the distance is to the nearest cell alone, or gaps between two cells would be deep.
-        edge[outside] = np.minimum(self._best[outside], -0.25)
+        edge = np.where(self.labels > 0, edge, np.minimum(self._best, -0.25))
+        # A window reaches beyond the margin at its corners; without this, it would be seen as a rectangle.
+        edge[edge < -self.margin] = _FAR
         return np.asarray(edge, np.float32)
 
     def spread(self, values: ArrayLike) -> Field:
@@ -152,7 +159,7 @@ def populate(canvas: Canvas, draw: Callable[[Shape | None], Shape], crowd: Crowd
         Source of chance.
     """
     before = len(canvas.shapes)
-    for _ in range(2 * crowd.n_cells + 4):
+    for _ in range(crowd.tries * crowd.n_cells + 4):
         if len(canvas.shapes) - before >= crowd.n_cells:
             return
         anchor = None

@@ -22,7 +22,7 @@ Field = NDArray[np.float32]
 
 def _culture(shape: tuple[int, int], diameter: float, spindly: float, rng: np.random.Generator) -> tuple[Canvas, Field]:
     """Draw spread and rounded cells; ``spindly`` is the share of spread ones, above 1 for a closed sheet."""
-    canvas = Canvas(shape, margin=max(4.0, 0.15 * diameter))
+    canvas = Canvas(shape, margin=max(6.0, 0.28 * diameter))
     canvas.warp(diameter * float(rng.uniform(0.02, 0.12)), max(4.0, diameter * float(rng.uniform(0.2, 0.6))), rng)
     if spindly > 1:
         fill_sheet(canvas, diameter, float(rng.uniform(0.5, 0.8)), rng)
@@ -57,7 +57,7 @@ def _granules(shape: tuple[int, int], diameter: float, rng: np.random.Generator)
 def phase_flat_cells(shape: tuple[int, int], diameter: float | None, rng: np.random.Generator) -> SyntheticPicture:
     """Draw culture in phase contrast: flat spindly cells with faint insides, round ones with bright rims, debris."""
     small = diameter is None and chance(rng, 0.3)
-    diameter = log_uniform(rng, *((12, 35) if small else (25, 130))) if diameter is None else diameter
+    diameter = log_uniform(rng, *((12, 35) if small else (25, 110))) if diameter is None else diameter
     spindly = float(rng.choice((0.1, 0.6, 0.95, 2.0), p=(0.3, 0.25, 0.25, 0.2)))
     canvas, edge = _culture(shape, diameter, spindly, rng)
     n = len(canvas.shapes)
@@ -75,9 +75,10 @@ def phase_flat_cells(shape: tuple[int, int], diameter: float | None, rng: np.ran
     )
     ideal += float(rng.uniform(0.1, 0.6)) * texture + _halos(canvas, edge, height, diameter, rng)
     ideal += float(rng.normal(0, 0.5)) * specks(shape, int(rng.integers(0, 25)), max(0.8, 0.04 * diameter), rng)
-    ideal += float(rng.uniform(0, 0.08)) * smooth_noise(shape, float(rng.uniform(2, 20)), rng)
     ideal = blur(ideal, float(rng.uniform(0.3, max(0.7, min(1.8, 0.03 * diameter)))))
-    return SyntheticPicture(record(ideal, rng)[..., None], canvas.labels, "phase_flat_cells", cell=0)
+    return SyntheticPicture(
+        record(ideal, edge > -0.06 * diameter, rng)[..., None], canvas.labels, "phase_flat_cells", cell=0
+    )
 
 
 def _halos(
@@ -97,7 +98,7 @@ def brightfield_cells(shape: tuple[int, int], diameter: float | None, rng: np.ra
     diameter = log_uniform(rng, 12, 90) if diameter is None else diameter
     canvas, edge = _culture(shape, diameter, float(rng.choice((0.0, 0.2, 0.7, 2.0), p=(0.4, 0.2, 0.25, 0.15))), rng)
     n = len(canvas.shapes)
-    width = max(0.8, diameter * float(rng.uniform(0.02, 0.1)))
+    width = max(0.8, diameter * float(rng.uniform(0.02, 0.07)))
     lens = np.clip(edge / (diameter * float(rng.uniform(0.1, 0.4))), 0, 1)
     lens = lens * canvas.spread(rng.normal(1, 0.25, n))
     # Out of focus, a cell acts as a lens: the second derivative of its thickness, a bright next to a dark rim.
@@ -111,6 +112,7 @@ def brightfield_cells(shape: tuple[int, int], diameter: float | None, rng: np.ra
         nucleus, _ = nuclei_inside(canvas, edge, rng)
         ideal -= float(rng.uniform(-0.2, 0.5)) * np.clip(nucleus / 2, 0, 1)
     ideal += float(rng.normal(0, 0.5)) * specks(shape, int(rng.integers(0, 15)), max(0.8, 0.05 * diameter), rng)
-    ideal += float(rng.uniform(0, 0.08)) * smooth_noise(shape, float(rng.uniform(2, 20)), rng)
     ideal = blur(ideal, float(rng.uniform(0.3, max(0.7, min(2.0, 0.05 * diameter)))))
-    return SyntheticPicture(record(ideal, rng)[..., None], canvas.labels, "brightfield_cells", cell=0)
+    return SyntheticPicture(
+        record(ideal, edge > -0.06 * diameter, rng)[..., None], canvas.labels, "brightfield_cells", cell=0
+    )

@@ -29,10 +29,10 @@ def beside_rod(anchor: Rod, half: float, radius: float, rng: np.random.Generator
     s, c = math.sin(anchor.angle), math.cos(anchor.angle)
     if rng.random() < 0.7:
         along = rng.uniform(-0.8, 0.8) * (anchor.half + half)
-        side = float(rng.choice((-1, 1))) * (anchor.radius + radius) * rng.uniform(0.98, 1.15)
+        side = float(rng.choice((-1, 1))) * (anchor.radius + radius) * rng.uniform(0.92, 1.1)
         turn = rng.normal(0, 0.08)
     else:
-        along = float(rng.choice((-1, 1))) * (anchor.half + half + anchor.radius + radius) * rng.uniform(0.97, 1.06)
+        along = float(rng.choice((-1, 1))) * (anchor.half + half + anchor.radius + radius) * rng.uniform(0.93, 1.04)
         side, turn = 0.0, rng.normal(0, 0.3)
     centre = anchor.centre[0] + along * s + side * c, anchor.centre[1] + along * c - side * s
     return centre, anchor.angle + turn
@@ -56,5 +56,5 @@ def random_crowd(shape: tuple[int, int], diameter: float, fullest: float, rng: n
     room = area / (0.785 * diameter**2)
     cover = rng.uniform(0.03, fullest)
     # The upper limit keeps the time per picture in bounds; small cells then stand in clusters.
-    n_cells = int(min(max(1, round(cover * room)), 1 + 0.0026 * area))
+    n_cells = min(max(int(rng.integers(1, 5)), round(cover * room)), 1 + int(0.0026 * area))
     return Crowd(n_cells, touching=float(rng.choice((0.05, 0.4, 0.75, 0.95))), overlap=float(rng.uniform(0.02, 0.3)))

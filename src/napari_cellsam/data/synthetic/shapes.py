@@ -14,7 +14,7 @@ from napari_cellsam.data.synthetic.noise import chance
 __all__ = ["Blob", "Rod", "Shape", "Spread", "random_blob", "random_spread"]
 
 Field = NDArray[np.float32]
-_N_ANGLES = 128
+_N_ANGLES = 256
 _ANGLES = np.arange(_N_ANGLES) * (2 * math.pi / _N_ANGLES)
 
 
@@ -43,7 +43,7 @@ class Shape(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Blob:
-    """A star-shaped outline: ``radii`` at 128 equally spaced angles, from +x towards +y."""
+    """A star-shaped outline: ``radii`` at 256 equally spaced angles, from +x towards +y."""
 
     centre: tuple[float, float]
     radii: Field
@@ -163,10 +163,11 @@ class Spread:
         best = self.body.depth(dy, dx)
         for angle, length, width in self.arms:
             s, c = np.float32(math.sin(angle)), np.float32(math.cos(angle))
-            u, v = (dx * c + dy * s) * np.float32(1 / length), np.abs(dy * c - dx * s)
-            taper = np.float32(width) * (1 - np.clip(u, 0, 1))
-            arm = np.where((u > 0) & (u < 1), taper + 0.6 - v, np.float32(-9))
-            best = np.maximum(best, arm)
+            u, v = dx * c + dy * s, dy * c - dx * s
+            beyond = np.maximum(u - np.float32(length), 0)
+            taper = np.float32(width) * (1 - np.clip(u / np.float32(length), 0, 1))
+            arm = taper + np.float32(0.6) - np.sqrt(v * v + beyond * beyond)
+            best = np.maximum(best, np.where(u > 0, arm, best))
         return best
 
 

@@ -48,7 +48,7 @@ def _walls(shape: tuple[int, int], rng: np.random.Generator) -> Field:
 def phase_yeast(shape: tuple[int, int], diameter: float | None, rng: np.random.Generator) -> SyntheticPicture:
     """Draw yeast: bright rim and dark inside, or the other way round, with vacuoles and buds."""
     diameter = log_uniform(rng, 11, 70) if diameter is None else diameter
-    canvas = Canvas(shape, margin=max(4.0, 0.25 * diameter))
+    canvas = Canvas(shape, margin=max(6.0, 0.4 * diameter))
     crowd = random_crowd(shape, diameter, 0.8, rng)
     populate(canvas, lambda a: _yeast(canvas, a, diameter, rng), crowd, rng)
     edge = canvas.finish()
@@ -56,9 +56,10 @@ def phase_yeast(shape: tuple[int, int], diameter: float | None, rng: np.random.G
     if chance(rng, 0.3):
         ideal += _walls(shape, rng) * float(rng.uniform(0.2, 1.0))
     ideal += float(rng.normal(0, 0.4)) * specks(shape, int(rng.integers(0, 8)), max(0.8, 0.08 * diameter), rng)
-    ideal += float(rng.uniform(0, 0.06)) * smooth_noise(shape, float(rng.uniform(2, 12)), rng)
     ideal = blur(ideal, float(rng.uniform(0.3, max(0.7, min(2.0, 0.05 * diameter)))))
-    return SyntheticPicture(record(ideal, rng)[..., None], canvas.labels, "phase_yeast", cell=0)
+    return SyntheticPicture(
+        record(ideal, edge > -0.06 * diameter, rng)[..., None], canvas.labels, "phase_yeast", cell=0
+    )
 
 
 def _rims(canvas: Canvas, edge: Field, diameter: float, rng: np.random.Generator) -> Field:
