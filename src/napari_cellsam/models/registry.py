@@ -1,0 +1,283 @@
+"""The registry of models: those in the package, and those that the user added."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_cellsam.errors import ModelError, ModelNotFoundError, OutputError
+from napari_cellsam.export.output import make_folder, whole_file
+from napari_cellsam.models import fetch
+from napari_cellsam.models.spec import LocalWeights, ModelSpec, RemoteWeights, Weights, check_name
+from napari_cellsam.settings import models_dir
+from napari_cellsam.types import SegmentOptions
+
+if TYPE_CHECKING:
+    from napari_cellsam.models.weights import CheckpointInfo
+
+    Inspect = Callable[[Path], CheckpointInfo]
+
+__all__ = [
+    "ModelNotes",
+    "add_model",
+    "add_remote_model",
+    "find_model",
+    "find_weights",
+    "is_packaged",
+    "list_models",
+    "remove_model",
+]
+
+_RESERVED = frozenset({"auto", "compact", "default"})
+_INPUT_SIDES = {"compact": 512}
+_PUBLISHED_INPUT_SIDE = 1024
+_COPY_MARK = "+weights"  # no name of a model has a plus, so no copy is taken for another model's
+
+
+@dataclass(frozen=True)
+class ModelNotes:
+    """What the user says of a model that is added.
+
+    Attributes
+    ----------
+    description
+        A sentence.
+    licence, licence_url
+        Terms of the weights, as a name and an address.
+    input_side
+        Height and width of the network's field in pixels; that of the architecture when None.
+    defaults
+        Options where none are given.
+    """
+
+    description: str = ""
+    licence: str = "unknown"
+    licence_url: str = ""
+    input_side: int | None = None
+    defaults: SegmentOptions = field(default_factory=SegmentOptions)
+
+
+def list_models() -> list[ModelSpec]:
+    """List the models in the package, then those that the user added, each by name.
+
+    Raises
+    ------
+    ModelError
+        If a specification is broken; the message names the file.
+    """
+    return [_read(path) for folder in (fetch.PACKAGED_DIR, models_dir()) for path in sorted(folder.glob("*.json"))]
+
+
+def find_model(name: str) -> ModelSpec:
+    """Return the specification of a model.
+
+    Raises
+    ------
+    ModelNotFoundError
+        If no model has this name; the message lists the names there are.
+    ModelError
+        If its specification is broken.
+    """
+    return _read(_find(name))
+
+
+def find_weights(name: str) -> Path:
+    """Return the weights file of a registered name, or of a path to one.
+
+    Parameters
+    ----------
+    name
+        A registered name, which wins; or the path of a file.
+
+    Raises
+    ------
+    ModelNotFoundError
+        If there is neither such a model nor such a file, or the model's file is missing.
+    ModelError
+        If the weights must be fetched and cannot be.
+    """
+    if name not in _paths() and Path(name).expanduser().is_file():
+        return Path(name).expanduser()
+    return fetch.weights_path(find_model(name))
+
+
+def is_packaged(name: str) -> bool:
+    """Tell whether a model ships in the wheel, so that it can be neither removed nor replaced."""
+    return name in _RESERVED or (fetch.PACKAGED_DIR / f"{name}.json").is_file()
+
+
+def add_model(
+    path: Path, name: str, notes: ModelNotes | None = None, link: bool = False, inspect: Inspect | None = None
+) -> ModelSpec:
+    """Register weights on this machine under a name.
+
+    Parameters
+    ----------
+    path
+        Weights file, which is inspected first.
+    name
+        1 to 64 lower-case letters, digits, ``.``, ``-`` and ``_``.
+    notes
+        What the user says of it.
+    link
+        Use the file where it is, rather than a copy in the models folder.
+    inspect
+        Takes the file and returns a ``CheckpointInfo``; `napari_cellsam.models.weights.inspect_checkpoint` when None.
+
+    Returns
+    -------
+    ModelSpec
+        As `find_model` returns it from now on.
+
+    Raises
+    ------
+    ModelNotFoundError
+        If there is no such file.
+    ModelError
+        If the name is taken or cannot be one. `CheckpointError` if the file is no usable checkpoint.
+    OutputError
+        If the models folder cannot be written.
+    """
+    _check_free(name)
+    path = Path(path).expanduser().absolute()
+    if not path.is_file():
+        raise ModelNotFoundError(f"there is no weights file {path}")
+    info = (inspect or _inspect)(path)
+    if link:
+        return _register(name, LocalWeights(str(path), linked=True), info, notes)
+    weights = LocalWeights(f"{name}{_COPY_MARK}{path.suffix.lower()}")
+    make_folder(models_dir())
+    copy = models_dir() / weights.path
+    with whole_file(copy, overwrite=True) as temporary:
+        shutil.copyfile(path, temporary)
+    try:
+        return _register(name, weights, info, notes)
+    except (ModelError, OutputError):
+        copy.unlink()
+        raise
+
+
+def add_remote_model(
+    name: str,
+    weights: RemoteWeights,
+    notes: ModelNotes | None = None,
+    downloader: fetch.Downloader | None = None,
+    inspect: Inspect | None = None,
+) -> ModelSpec:
+    """Register weights at an address under a name, after fetching and inspecting them.
+
+    Whoever adds an address has chosen it, so the licence is not asked for.
+
+    Parameters
+    ----------
+    name, notes, inspect
+        As for `add_model`.
+    weights
+        Address and SHA-256.
+    downloader
+        As for `napari_cellsam.models.fetch.weights_path`.
+
+    Raises
+    ------
+    ModelError
+        If the name is taken, or the weights cannot be fetched. `CheckpointError` if they are no usable checkpoint.
+    OutputError
+        If the cache or the models folder cannot be written.
+    """
+    _check_free(name)
+    draft = ModelSpec(name, "unknown", weights, _PUBLISHED_INPUT_SIDE)
+    info = (inspect or _inspect)(fetch.weights_path(draft, downloader))
+    return _register(name, weights, info, notes)
+
+
+def remove_model(name: str) -> None:
+    """Forget a model that the user added, and delete the copy of its weights; linked weights stay.
+
+    Raises
+    ------
+    ModelNotFoundError
+        If no model has this name.
+    ModelError
+        If it ships in the package.
+    OutputError
+        If the files cannot be deleted.
+    """
+    if is_packaged(name):
+        raise ModelError(f"model {name} is part of napari-cellsam and cannot be removed")
+    specification = _find(name)
+    try:
+        specification.unlink()
+        for copy in models_dir().glob(f"{name}{_COPY_MARK}*"):
+            with suppress(FileNotFoundError):
+                copy.unlink()
+    except OSError as error:
+        raise OutputError(f"model {name} cannot be removed: {error}") from error
+
+
+def _paths() -> dict[str, Path]:
+    """Return the specification file of each model by name; the package's come first and win."""
+    user, packaged = (
+        {path.stem: path for path in sorted(folder.glob("*.json"))} for folder in (models_dir(), fetch.PACKAGED_DIR)
+    )
+    return packaged | {name: path for name, path in user.items() if name not in packaged}
+
+
+def _find(name: str) -> Path:
+    """Return the specification file of a model."""
+    known = _paths()
+    if name not in known:
+        raise ModelNotFoundError(
+            f"there is no model {name!r}; the models are {', '.join(known) or 'none'}, or give the path of a weights file"
+        )
+    return known[name]
+
+
+def _read(path: Path) -> ModelSpec:
+    """Read a specification, which must be named as its file is."""
+    try:
+        spec = ModelSpec.from_json(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, ModelError) as error:
+        raise ModelError(f"the model specification {path} cannot be used; correct or remove it: {error}") from error
+    if spec.name != path.stem:
+        raise ModelError(f"the model specification {path} names model {spec.name!r}; rename the file or the model")
+    return spec
+
+
+def _check_free(name: str) -> None:
+    """Refuse a name that cannot be one or is taken."""
+    check_name(name)
+    if is_packaged(name):
+        raise ModelError(f"the name {name!r} is reserved; choose another")
+    if name in _paths():
+        raise ModelError(f"there is a model {name!r} already; choose another name, or remove that one first")
+
+
+def _register(name: str, weights: Weights, info: CheckpointInfo, notes: ModelNotes | None) -> ModelSpec:
+    """Write the specification of an inspected checkpoint."""
+    notes = notes or ModelNotes()
+    spec = ModelSpec(
+        name=name,
+        architecture=info.architecture,
+        weights=weights,
+        input_side=notes.input_side or _INPUT_SIDES.get(info.architecture, _PUBLISHED_INPUT_SIDE),
+        licence=notes.licence,
+        licence_url=notes.licence_url,
+        description=notes.description,
+        can_detect=info.can_detect,
+        defaults=notes.defaults,
+    )
+    make_folder(models_dir())
+    with whole_file(models_dir() / f"{name}.json") as temporary:
+        temporary.write_text(spec.to_json(), encoding="utf-8")
+    return spec
+
+
+def _inspect(path: Path) -> CheckpointInfo:
+    """Inspect a checkpoint; this imports torch."""
+    from napari_cellsam.models.weights import inspect_checkpoint
+
+    return inspect_checkpoint(path)
