@@ -386,7 +386,7 @@ class SegmentOptions:
         it in a first pass; ``"native"`` leaves the image as it is.
     scaling
         ``"tiles"`` keeps the aspect ratio and tiles what does not fit; ``"squash"`` is the published path: the whole image
-        in one field, whatever its size.
+        in one field, whatever its size. None: a published model squashes what is not larger than its field and tiles the rest.
     clahe
         Whether local contrast is equalized (CLAHE) before the network.
     min_predicted_iou
@@ -402,7 +402,7 @@ class SegmentOptions:
     box_score: float | None = None
     score_rule: Literal["fixed", "adaptive"] | None = None
     diameter: float | Literal["auto", "native"] | None = None
-    scaling: Literal["tiles", "squash"] = "tiles"
+    scaling: Literal["tiles", "squash"] | None = None
     clahe: bool | None = None
     min_predicted_iou: float | None = None
     mask_threshold: float = 0.5
@@ -418,7 +418,7 @@ class SegmentOptions:
             raise OptionError(f"mask_threshold is {self.mask_threshold}; expected more than 0 and less than 1")
         if self.min_area is not None and self.min_area < 0:
             raise OptionError(f"min_area is {self.min_area}; expected 0 or more pixels")
-        if self.scaling not in ("tiles", "squash"):
+        if self.scaling not in (None, "tiles", "squash"):
             raise OptionError(f"scaling is {self.scaling!r}; expected 'tiles' or 'squash'")
         if self.score_rule not in (None, "fixed", "adaptive"):
             raise OptionError(f"score_rule is {self.score_rule!r}; expected 'fixed' or 'adaptive'")

@@ -19,8 +19,8 @@ from napari_cellsam.types import Image
 __all__ = ["CropOptions", "Crops"]
 
 _SYNTHETIC_SIDE = 320
-_POOL = 24  # synthetic pictures of each archetype that are alive at a time
-_REUSE = 6  # crops taken of a synthetic picture before it is replaced
+_POOL = 32  # synthetic pictures of each archetype that are alive at a time
+_REUSE = 10  # crops taken of a synthetic picture before it is replaced
 
 
 @dataclass(frozen=True)

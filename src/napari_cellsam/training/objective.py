@@ -15,7 +15,7 @@ from napari_cellsam.training.targets import Cells, cells_of, dense_targets
 __all__ = ["detection_losses", "losses", "mask_losses"]
 
 _N_PEAKS, _N_RANDOM = 64, 24  # queries per picture: proposed, and random points inside cells
-_N_MASKS = 12  # cells per picture whose masks are decoded
+_N_MASKS, _N_MASKS_ALONE = 6, 10  # cells per picture whose masks are decoded, in the first and in the second stage
 
 
 def losses(model: CompactCellSam, pictures: Tensor, labels: Tensor, *, masks_only: bool = False) -> dict[str, Tensor]:
@@ -41,9 +41,9 @@ def losses(model: CompactCellSam, pictures: Tensor, labels: Tensor, *, masks_onl
     if masks_only:
         with torch.no_grad():
             wide, fine = model.backbone(pictures * 2 - 0.5)
-        return mask_losses(model, Features(wide, model.neck(wide), fine), cells, rounds=2)
+        return mask_losses(model, Features(wide, model.neck(wide), fine), cells, _N_MASKS_ALONE, rounds=2)
     features = model.encode(pictures)
-    return detection_losses(model, features, cells) | mask_losses(model, features, cells, rounds=1)
+    return detection_losses(model, features, cells) | mask_losses(model, features, cells, _N_MASKS, rounds=1)
 
 
 def detection_losses(model: CompactCellSam, features: Features, cells: Cells) -> dict[str, Tensor]:
@@ -126,9 +126,11 @@ def _best_queries(logits: Tensor, overlap: Tensor, under: Tensor, n_cells: int) 
     return wanted
 
 
-def mask_losses(model: CompactCellSam, features: Features, cells: Cells, rounds: int) -> dict[str, Tensor]:
-    """Return the losses of the mask branch; every further round adds a corrective click."""
-    chosen = choose_cells(cells, _N_MASKS)
+def mask_losses(
+    model: CompactCellSam, features: Features, cells: Cells, n_masks: int, rounds: int
+) -> dict[str, Tensor]:
+    """Return the losses of the mask branch on ``n_masks`` cells per picture; every further round adds a corrective click."""
+    chosen = choose_cells(cells, n_masks)
     if len(chosen) == 0:
         return {}
     prompts = draw_prompts(cells, chosen)

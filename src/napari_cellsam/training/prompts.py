@@ -6,33 +6,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from napari_cellsam.models.network.window_decoder import WindowPrompts
+from napari_cellsam.models.network.window_decoder import WindowPrompts, window_around
 from napari_cellsam.training.targets import Cells
 
-__all__ = ["choose_cells", "correct", "draw_prompts", "window_around", "window_targets"]
+__all__ = ["choose_cells", "correct", "draw_prompts", "window_targets"]
 
 _SLOTS = 5  # points per prompt: two box corners or up to three clicks, and corrective clicks
-
-
-def window_around(boxes: Tensor, margin: float = 0.25, pad: float = 4.0) -> Tensor:
-    """Return the windows in which boxes are decoded.
-
-    Parameters
-    ----------
-    boxes
-        ``(N, 4)`` x0, y0, x1, y1 in pixels.
-    margin, pad
-        Room on each side: a share of the box's side, and pixels.
-
-    Returns
-    -------
-    Tensor
-        ``(N, 4)`` outer edges; never narrower than half as long.
-    """
-    centre = (boxes[:, :2] + boxes[:, 2:]) / 2 + 0.5
-    size = (boxes[:, 2:] - boxes[:, :2] + 1) * (1 + 2 * margin) + 2 * pad
-    size = torch.maximum(size, size.flip(-1) / 2)
-    return torch.cat((centre - size / 2, centre + size / 2), -1)
 
 
 def choose_cells(cells: Cells, n_most: int) -> Tensor:

@@ -41,6 +41,12 @@ class CompactConfig:
         Side in pixels of the largest picture that is encoded at once.
     diameter
         Cell diameter in pixels that the model was trained around.
+    n_queries
+        Most anchor points of a picture.
+    proposal_floor
+        Logit of the centre map below which a maximum is no anchor point.
+    box_score
+        Score from which a box counts, chosen on the validation pictures.
     """
 
     channels: tuple[int, ...] = (64, 128, 256, 256)
@@ -57,6 +63,9 @@ class CompactConfig:
     code_period: float = 64.0
     field: int = 512
     diameter: float = 30.0
+    n_queries: int = 1500
+    proposal_floor: float = -4.0
+    box_score: float = 0.4
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> CompactConfig:

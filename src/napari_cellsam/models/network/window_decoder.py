@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from napari_cellsam.models.network.sampling import cut_windows
 
-__all__ = ["WindowDecoder", "WindowPrompts"]
+__all__ = ["WindowDecoder", "WindowPrompts", "window_around"]
 
 _UPSCALE = 4  # of SAM's mask decoder
 _TOKEN_PIXELS = 8  # the window's own pixels per token
@@ -124,6 +124,27 @@ class WindowDecoder(nn.Module):
             told = self.prompt_encoder.mask_downscaling(prompts.previous)
             dense = torch.where(prompts.has_previous[:, None, None, None], told, dense)
         return sparse, dense
+
+
+def window_around(boxes: Tensor, margin: float = 0.25, pad: float = 4.0) -> Tensor:
+    """Return the windows in which boxes are decoded.
+
+    Parameters
+    ----------
+    boxes
+        ``(N, 4)`` x0, y0, x1, y1 in pixels.
+    margin, pad
+        Room on each side: a share of the box's side, and pixels.
+
+    Returns
+    -------
+    Tensor
+        ``(N, 4)`` outer edges; never narrower than half as long.
+    """
+    centre = (boxes[:, :2] + boxes[:, 2:]) / 2 + 0.5
+    size = (boxes[:, 2:] - boxes[:, :2] + 1) * (1 + 2 * margin) + 2 * pad
+    size = torch.maximum(size, size.flip(-1) / 2)
+    return torch.cat((centre - size / 2, centre + size / 2), -1)
 
 
 def _embed_points(encoder: PromptEncoder, points: Tensor, labels: Tensor, side: int) -> Tensor:

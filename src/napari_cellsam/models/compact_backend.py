@@ -1,0 +1,169 @@
+"""The compact model on its device, as the engine uses it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from napari_cellsam.errors import PromptError
+from napari_cellsam.models.backend import Decoded, PicturePrompt
+from napari_cellsam.models.network.compact import CompactCellSam, Features
+from napari_cellsam.models.network.proposals import DenseMaps
+from napari_cellsam.models.network.window_decoder import WindowPrompts, window_around
+from napari_cellsam.types import SegmentOptions
+
+__all__ = ["CompactBackend"]
+
+_MULTIPLE = 32  # of a picture's sides, the coarsest stride
+_AT_ONCE = 64  # prompts decoded together
+
+
+class _Encoded(NamedTuple):
+    features: Features
+    maps: DenseMaps
+
+
+class CompactBackend:
+    """Encode, detect and decode with a compact model.
+
+    Parameters
+    ----------
+    model
+        The network; moved to the device and set to inference.
+    device
+        Where it runs.
+    dtype
+        ``torch.float32``, or ``torch.bfloat16`` for products in half precision.
+    """
+
+    squashes = False
+    half_pixel = True
+    native_zoom = 1.0
+    can_detect = True
+
+    def __init__(self, model: CompactCellSam, device: torch.device, dtype: torch.dtype) -> None:
+        self.model = model.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)
+        self.device, self.dtype = device, dtype
+        self.side = model.config.field
+        self.nominal_diameter = model.config.diameter
+        self.n_queries = model.config.n_queries
+        self.defaults = SegmentOptions(
+            box_score=model.config.box_score,
+            score_rule="fixed",
+            diameter="auto",
+            scaling="tiles",
+            clahe=True,
+            min_predicted_iou=0.3,
+            min_area=12,
+            overlap=0.25,
+        )
+
+    @contextmanager
+    def _computing(self) -> Iterator[None]:
+        with torch.inference_mode(), torch.autocast(self.device.type, self.dtype, self.dtype != torch.float32):
+            yield
+
+    def measure(self, prepared: NDArray[np.float32]) -> None:
+        """Return nothing: preparation has scaled the whole image already."""
+
+    def encode(self, prepared: NDArray[np.float32], size: tuple[int, int], shared: None) -> _Encoded:
+        """Return the features of a prepared region ``(3, h, w)`` scaled to a picture of ``size``, padded with zeros to whole strides."""
+        picture = torch.from_numpy(np.ascontiguousarray(prepared))[None].to(self.device)
+        if tuple(picture.shape[-2:]) != size:
+            picture = F.interpolate(picture, size, mode="bilinear", antialias=True).clamp(0, 1)
+        pad = (0, -size[1] % _MULTIPLE, 0, -size[0] % _MULTIPLE)
+        picture = F.pad(picture, pad).contiguous(memory_format=torch.channels_last)
+        with self._computing():
+            features = self.model.encode(picture)
+            return _Encoded(features, self.model.propose(features))
+
+    def embedding(self, features: _Encoded) -> NDArray[np.float32]:
+        """Return the mask branch's embedding ``(256, h, w)``, stride 8."""
+        result: NDArray[np.float32] = features.features.embedding[0].float().cpu().numpy()
+        return result
+
+    def detect(self, features: _Encoded) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return all boxes ``(N, 4)`` x0, y0, x1, y1 and scores ``(N,)``, best first."""
+        with self._computing():
+            points, proposed = self.model.proposals.peaks(features.maps, self.n_queries)
+            likely = proposed[0] > self.model.config.proposal_floor
+            if not bool(likely.any()):
+                return np.zeros((0, 4), np.float32), np.zeros(0, np.float32)
+            found = self.model.find(features.features, features.maps, points[:, likely])
+        scores, order = found.logits[-1][0].float().sigmoid().sort(descending=True)
+        return found.boxes[-1][0][order].float().cpu().numpy(), scores.cpu().numpy()
+
+    def score_cut(self, scores: NDArray[np.float32], options: SegmentOptions) -> float:
+        """Return the score above which a box counts: the option itself, since the compact model's scores are calibrated by its training."""
+        return float(options.box_score or 0.0)
+
+    def decode(
+        self, features: _Encoded, prompts: list[PicturePrompt], *, whole: bool = False, threshold: float = 0.5
+    ) -> list[Decoded]:
+        """Return one mask per prompt; a window is always decoded whole."""
+        results: list[Decoded] = []
+        for start in range(0, len(prompts), _AT_ONCE):
+            part = prompts[start : start + _AT_ONCE]
+            with self._computing():
+                asked = self._window_prompts(features, part)
+                logits, iou = self.model.masks(features.features.embedding, features.features.fine, asked)
+            arrays = (x.float().cpu().numpy() for x in (logits, asked.windows, iou.clamp(0, 1)))
+            results += [Decoded(a, b, float(c)) for a, b, c in zip(*arrays, strict=True)]
+        return results
+
+    def _window_prompts(self, features: _Encoded, prompts: list[PicturePrompt]) -> WindowPrompts:
+        """Return the prompts as tensors, each with the window it is decoded in."""
+        n = len(prompts)
+        boxes = self._boxes_for(features, prompts)
+        windows = window_around(boxes)
+        points = [_points_of(prompt) for prompt in prompts]
+        most = max(len(labels) for _, labels in points)
+        where, labels = torch.zeros(n, most, 2), torch.full((n, most), -1)
+        previous = torch.zeros(n, 1, self.model.masks.side, self.model.masks.side)
+        told = torch.zeros(n, dtype=torch.bool)
+        for i, ((xy, kind), prompt) in enumerate(zip(points, prompts, strict=True)):
+            where[i, : len(kind)], labels[i, : len(kind)] = torch.from_numpy(xy), torch.from_numpy(kind)
+            if prompt.logits is not None and prompt.window is not None:
+                if prompt.logits.shape != previous.shape[-2:]:
+                    raise PromptError(
+                        f"got a previous mask of {prompt.logits.shape} logits; this model's own are "
+                        f"{tuple(previous.shape[-2:])}. Masks of another model cannot be refined: give points or a box."
+                    )
+                previous[i, 0], told[i] = torch.from_numpy(prompt.logits.copy()), True
+                windows[i] = torch.from_numpy(prompt.window.copy())
+        parts = (torch.zeros(n, dtype=torch.long), windows, where, labels, previous if bool(told.any()) else None, told)
+        return WindowPrompts(*(None if part is None else part.to(self.device) for part in parts))
+
+    def _boxes_for(self, features: _Encoded, prompts: list[PicturePrompt]) -> Tensor:
+        """Return ``(N, 4)`` the cell's likely box: the prompt's own, or what CellFinder sees at the clicks."""
+        boxes = torch.zeros(len(prompts), 4)
+        clicked = [i for i, prompt in enumerate(prompts) if prompt.box is None and len(prompt.inside)]
+        if clicked:
+            points = torch.from_numpy(np.concatenate([prompts[i].inside for i in clicked])).to(self.device)
+            # Every click is a question of its own: alone in its batch it has no rivals.
+            seen = [self.model.find(features.features, features.maps, p[None, None]).boxes[-1][0] for p in points]
+            owner = np.repeat(clicked, [len(prompts[i].inside) for i in clicked])
+            for i in clicked:
+                own = torch.stack([b[0].float().cpu() for b, o in zip(seen, owner, strict=True) if o == i])
+                clicks = torch.from_numpy(prompts[i].inside)
+                mean = own.mean(0)
+                boxes[i] = torch.cat((torch.minimum(mean[:2], clicks.amin(0)), torch.maximum(mean[2:], clicks.amax(0))))
+        for i, prompt in enumerate(prompts):
+            if prompt.box is not None:
+                boxes[i] = torch.from_numpy(prompt.box.copy())
+        return boxes
+
+
+def _points_of(prompt: PicturePrompt) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Return a prompt's points and box corners ``(P, 2)`` with SAM's labels ``(P,)``."""
+    corners = np.zeros((0, 2), np.float32) if prompt.box is None else prompt.box.reshape(2, 2)
+    xy = np.concatenate((corners, prompt.inside, prompt.outside)).astype(np.float32)
+    kinds = [2, 3][: len(corners)] + [1] * len(prompt.inside) + [0] * len(prompt.outside)
+    return (xy, np.array(kinds, np.int64)) if kinds else (np.zeros((1, 2), np.float32), np.array([-1]))

@@ -1,0 +1,114 @@
+"""Which regions of an image a model looks at, and at what zoom."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_cellsam.data.tiling import Tile, plan_tiles
+from napari_cellsam.geometry import Frame
+
+if TYPE_CHECKING:
+    from napari_cellsam.models.backend import Backend
+    from napari_cellsam.types import Prompt, SegmentOptions
+
+__all__ = ["frame_at", "frame_for", "frames_of", "quarters", "squashes", "whole_frame", "zoom_for"]
+
+_ZOOM_LIMITS = (0.1, 4.0)
+_PROMPT_OCTAVES = 1.0  # a box within this many octaves of the nominal size needs no zoom of its own
+_ROOM = 1.5  # a prompt's tile is at least this many times as long as its box
+
+
+def squashes(backend: Backend, shape: tuple[int, int], options: SegmentOptions) -> bool:
+    """Return whether the whole image goes into one field, whatever its shape (the published path)."""
+    if options.scaling is not None:
+        return options.scaling == "squash"
+    return backend.squashes and max(shape) <= backend.side and options.diameter in (None, "auto", "native")
+
+
+def zoom_for(backend: Backend, diameter: float | None) -> float:
+    """Return picture pixels per image pixel for a cell diameter in image pixels; None leaves the scale as it is."""
+    if diameter is None:
+        return backend.native_zoom
+    return float(np.clip(backend.nominal_diameter / diameter, *_ZOOM_LIMITS))
+
+
+def whole_frame(backend: Backend, shape: tuple[int, int]) -> Frame:
+    """Return the frame of a whole image as one field: squashed, or shrunk as far as it has to be."""
+    region = (0, 0, *shape)
+    if backend.squashes:
+        return Frame(region, (backend.side, backend.side), backend.half_pixel)
+    return frame_at(backend, region, min(1.0, backend.side / max(shape)))
+
+
+def frame_at(backend: Backend, region: tuple[int, int, int, int], zoom: float) -> Frame:
+    """Return the frame of a region ``(y0, x0, y1, x1)`` at a zoom.
+
+    A model whose picture always has the same shape gets a square region, which may reach beyond the image.
+    """
+    y0, x0, y1, x1 = region
+    if backend.squashes:
+        side = round(backend.side / zoom)
+        return Frame((y0, x0, y0 + side, x0 + side), (backend.side, backend.side), backend.half_pixel)
+    size = tuple(min(max(round(n * zoom), 1), backend.side) for n in (y1 - y0, x1 - x0))
+    return Frame(region, (size[0], size[1]), backend.half_pixel)
+
+
+def frames_of(
+    backend: Backend, shape: tuple[int, int], options: SegmentOptions, zoom: float
+) -> tuple[list[Frame], list[Tile]]:
+    """Return the frames that cover an image, and their tiles, in the same order."""
+    if squashes(backend, shape, options):
+        return [whole_frame(backend, shape)], plan_tiles(shape, max(shape), 0)
+    side = max(math.floor(backend.side / zoom), 8)
+    tiles = plan_tiles(shape, side, round(side * (options.overlap or 0.0)))
+    return [frame_at(backend, tile.region, zoom) for tile in tiles], tiles
+
+
+def frame_for(backend: Backend, shape: tuple[int, int], prompt: Prompt, options: SegmentOptions, zoom: float) -> Frame:
+    """Return the frame in which a prompt is decoded: the tile that shows most of what lies around it."""
+    if squashes(backend, shape, options):
+        return whole_frame(backend, shape)
+    y0, x0, y1, x1 = _extent(prompt)
+    if prompt.box_yxyx is not None:
+        diameter = max(math.sqrt((y1 - y0 + 1) * (x1 - x0 + 1)), 1.0)
+        octaves = math.log2(diameter * zoom / backend.nominal_diameter)
+        if abs(octaves) > _PROMPT_OCTAVES:  # whole octaves, so that prompts of like size share a tile
+            zoom = zoom / 2 ** round(octaves)
+    zoom = min(zoom, backend.side / (_ROOM * max(y1 - y0 + 1, x1 - x0 + 1)))
+    frames, _ = frames_of(backend, shape, options, zoom)
+    centre = np.array([(y0 + y1) / 2, (x0 + x1) / 2])
+
+    def margin(frame: Frame) -> float:
+        inner = [
+            min(c - low, high - c) if 0 < low or high < n else math.inf
+            for c, low, high, n in zip(centre, frame.region[:2], frame.region[2:], shape, strict=True)
+        ]
+        return min(inner)
+
+    return max(frames, key=margin)
+
+
+def _extent(prompt: Prompt) -> tuple[float, float, float, float]:
+    """Return the ``(y0, x0, y1, x1)`` area that a prompt speaks of."""
+    points = [prompt.inside_yx]
+    if prompt.box_yxyx is not None:
+        points.append(prompt.box_yxyx.reshape(2, 2))
+    elif prompt.mask_logits is not None:
+        points.append(np.array(prompt.mask_logits.window, np.float32).reshape(2, 2))
+    together = np.concatenate(points)
+    (y0, x0), (y1, x1) = together.min(0), together.max(0)
+    return float(y0), float(x0), float(y1), float(x1)
+
+
+def quarters(frame: Frame, squashed: bool) -> list[Frame]:
+    """Return the four overlapping parts of a frame, at twice the zoom where its picture has a fixed size."""
+    (y0, x0, y1, x1), result = frame.region, []
+    height, width = math.ceil((y1 - y0) * 0.6), math.ceil((x1 - x0) * 0.6)
+    size = frame.size if squashed else (math.ceil(height * frame.zoom[0]), math.ceil(width * frame.zoom[1]))
+    for top in (y0, y1 - height):
+        for left in (x0, x1 - width):
+            result.append(Frame((top, left, top + height, left + width), size, frame.half_pixel))
+    return result

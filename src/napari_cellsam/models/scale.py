@@ -1,0 +1,82 @@
+"""The typical cell diameter of an image, estimated by looking at it at several scales."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+
+    from napari_cellsam.types import Detections
+
+__all__ = ["centre_region", "estimate_diameter"]
+
+_FIRST_ZOOMS = (1.0, 0.5)
+_CLOSE = 1.4  # a diameter within this factor of the nominal one needs no further look
+_MOST_LOOKS = 4
+_TRUST_OCTAVES = 1.0  # how fast trust in a detection falls with its distance from the nominal size
+
+
+def estimate_diameter(
+    look: Callable[[float], tuple[Detections, float]], nominal: float, limits: tuple[float, float] = (0.2, 3.0)
+) -> float | None:
+    """Estimate the median diameter of the cells.
+
+    A detector is most sure of cells of the size that it was trained on, so the zoom at which it finds most, surest and most
+    nominal cells is the right one. Each look's own answer proposes the next zoom, until a look confirms itself.
+
+    Parameters
+    ----------
+    look
+        Returns, for a zoom, the detections in a sample of the image, boxes in image pixels, and the sample's area in pixels.
+    nominal
+        Diameter in picture pixels that the detector was trained around.
+    limits
+        Smallest and largest zoom.
+
+    Returns
+    -------
+    float or None
+        Diameter in image pixels; None when no look found a cell.
+    """
+    answers: dict[float, tuple[float, float]] = {}
+    waiting = list(_FIRST_ZOOMS)
+    while waiting and len(answers) < _MOST_LOOKS:
+        zoom = waiting.pop(0)
+        found, area = look(zoom)
+        if len(found) == 0:
+            answers[zoom] = (0.0, 0.0)
+            continue
+        diameter, trust = _judge(found, zoom, nominal)
+        answers[zoom] = (trust / area, diameter)
+        better = float(np.clip(nominal / diameter, *limits))
+        if all(max(better / z, z / better) > _CLOSE for z in (*answers, *waiting)):
+            waiting.append(better)
+    trust, diameter = max(answers.values())
+    return diameter if trust > 0 else None
+
+
+def _judge(found: Detections, zoom: float, nominal: float) -> tuple[float, float]:
+    """Return the median diameter in image pixels and how far to trust it."""
+    sides = found.boxes[:, 2:] - found.boxes[:, :2] + 1
+    # The area of an ellipse in its box.
+    diameters = np.sqrt(np.maximum(sides, 1).prod(1))
+    weights = found.scores.astype(float)
+    order = np.argsort(diameters)
+    at = np.searchsorted(np.cumsum(weights[order]), weights.sum() / 2)
+    octaves = np.log2(diameters * zoom / nominal)
+    # Cells count by their area: a large field of small false cells is not worth more than the few true large ones.
+    trust = weights * np.exp(-0.5 * (octaves / _TRUST_OCTAVES) ** 2) * diameters**2
+    return float(diameters[order][min(at, len(order) - 1)]), float(trust.sum())
+
+
+def centre_region(shape: tuple[int, int], side: float) -> tuple[int, int, int, int]:
+    """Return the ``(y0, x0, y1, x1)`` middle of an image, at most ``side`` pixels long and wide."""
+    spans: list[tuple[int, int]] = []
+    for n in shape:
+        length = min(n, int(side))
+        spans.append(((n - length) // 2, (n - length) // 2 + length))
+    (y0, y1), (x0, x1) = spans
+    return y0, x0, y1, x1
