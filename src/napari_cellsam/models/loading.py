@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 import torch
 
 from napari_cellsam.errors import DeviceError, OptionError
+from napari_cellsam.models.compact_backend import CompactBackend
+from napari_cellsam.models.published_backend import PublishedBackend
+from napari_cellsam.models.weights import load_network
 
 if TYPE_CHECKING:
     from napari_cellsam.models.backend import Backend
@@ -30,10 +33,9 @@ def load_backend(weights: Path, device: torch.device, dtype: torch.dtype) -> Bac
     CheckpointError
         If the file is broken, unsafe or of another design.
     """
-    from napari_cellsam.models.weights import load_network
-
     network = load_network(weights)
-    return network.backend(device, dtype)
+    backend = CompactBackend if network.architecture == "compact" else PublishedBackend
+    return backend(network.model, device, dtype)  # type: ignore[arg-type]
 
 
 def choose_device(name: str) -> torch.device:

@@ -74,19 +74,16 @@ def cells_of(labels: Tensor, smallest: int = 12) -> Cells:
     Cells
         The cells in order of picture and label.
     """
-    batch, height, width = labels.shape
     labels = labels.long()
-    offset = torch.arange(batch, device=labels.device)[:, None, None] * (labels.max() + 1)
-    keys = torch.where(labels > 0, labels + offset, torch.zeros_like(labels))
-    unique, index = keys.unique(return_inverse=True)
-    if unique[0] != 0:
-        index = index + 1
-    areas = torch.bincount(index.flatten(), minlength=int(index.max()) + 1)
+    n_labels = int(labels.max()) + 1
+    offset = torch.arange(len(labels), device=labels.device)[:, None, None] * n_labels
+    keys = labels + offset
+    areas = torch.bincount(keys.flatten(), minlength=len(labels) * n_labels)
     keep = areas >= smallest
-    keep[0] = False
-    row = torch.where(keep, keep.cumsum(0), torch.full_like(areas, -1))
-    row[0] = 0
-    index = row[index]
+    keep[::n_labels] = False  # background
+    row = torch.where(keep, keep.cumsum(0), -1)
+    row[::n_labels] = 0
+    index = row[keys]
     return _measure(index, int(keep.sum()))
 
 

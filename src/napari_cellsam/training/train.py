@@ -20,7 +20,7 @@ from napari_cellsam.models.network.compact import CompactCellSam, CompactConfig
 from napari_cellsam.training.crops import CropOptions, Crops
 from napari_cellsam.training.objective import losses
 
-__all__ = ["Progress", "TrainOptions", "train"]
+__all__ = ["Progress", "TrainOptions", "read_checkpoint", "train"]
 
 _WARM_UP = 0.02  # share of the budget
 _EMA = 0.998
@@ -113,7 +113,7 @@ def train(
         Called every 20 steps.
     """
     device = torch.device(options.device)
-    state = _load(options.out / "checkpoint.pt")
+    state = read_checkpoint(options.out / "checkpoint.pt")
     config = CompactConfig.from_dict(state["config"]) if state else config or CompactConfig()
     torch.manual_seed(options.crops.seed)
     model = CompactCellSam(config).to(device, memory_format=torch.channels_last)
@@ -225,7 +225,7 @@ def _save(path: Path, model: nn.Module, average: nn.Module, optimizer: torch.opt
     partial.replace(path)
 
 
-def _load(path: Path) -> dict[str, Any] | None:
+def read_checkpoint(path: Path) -> dict[str, Any] | None:
     """Return a checkpoint, or None where there is none yet."""
     if not path.is_file():
         return None
