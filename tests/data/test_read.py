@@ -209,7 +209,7 @@ def test_channels_are_found_by_their_imagej_labels(tmp_path):
 def test_a_channel_that_does_not_exist_is_refused_with_the_list_of_channels(tmp_path, channel):
     metadata = {"axes": "CYX", "Channel": {"Name": ["DAPI", "CD45"]}}
     tifffile.imwrite(tmp_path / "a.tif", STACK[0, 0], ome=True, metadata=metadata)
-    with pytest.raises(ChannelError, match="a.tif: .*the channels are 0 'DAPI', 1 'CD45'"):
+    with pytest.raises(ChannelError, match=r"a\.tif: .*the channels are 0 'DAPI', 1 'CD45'"):
         read_image(tmp_path / "a.tif", nuclear=channel)
 
 

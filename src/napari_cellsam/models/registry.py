@@ -231,7 +231,7 @@ def _find(name: str) -> Path:
     known = _paths()
     if name not in known:
         raise ModelNotFoundError(
-            f"there is no model {name!r}; the models are {', '.join(known) or 'none'}, or give the path of a weights file"
+            f"there is no model {name!r}; the models are {', '.join(known) or 'none'}, or any path of a weights file"
         )
     return known[name]
 

@@ -1,0 +1,65 @@
+"""The command line: ``napari-cellsam segment | evaluate | models | train``.
+
+Exit codes: 0 all done; 1 something failed, and stderr says what in one line; 2 the command was not understood.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from napari_cellsam.cli.evaluate import evaluate
+from napari_cellsam.cli.models import models
+from napari_cellsam.cli.segment import segment
+from napari_cellsam.errors import CellsamError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="napari-cellsam",
+    help="Segment cells in microscopy images.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command()(segment)
+app.command()(evaluate)
+app.add_typer(models, name="models")
+
+
+def _show_version(wanted: bool) -> None:
+    """Print the version and end."""
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(version("napari-cellsam"))
+        raise typer.Exit
+
+
+@app.callback()
+def _top(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and end.")
+    ] = False,
+) -> None:
+    """Segment cells in microscopy images."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and end the process.
+
+    Parameters
+    ----------
+    arguments
+        What follows the program's name; that of the process when None.
+    """
+    # tifffile logs at length what our own errors say in one line
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)
+    try:
+        app(args=None if arguments is None else list(arguments), prog_name="napari-cellsam")
+    except CellsamError as error:
+        typer.echo(f"error: {' '.join(str(error).split())}", err=True)
+        raise SystemExit(1) from error
