@@ -14,6 +14,7 @@ import typer
 from napari_cellsam.cli.evaluate import evaluate
 from napari_cellsam.cli.models import models
 from napari_cellsam.cli.segment import segment
+from napari_cellsam.cli.train import train
 from napari_cellsam.errors import CellsamError
 
 __all__ = ["app", "main"]
@@ -27,6 +28,7 @@ app = typer.Typer(
 )
 app.command()(segment)
 app.command()(evaluate)
+app.command()(train)
 app.add_typer(models, name="models")
 
 

@@ -13,7 +13,7 @@ from napari_cellsam.errors import OptionError
 from napari_cellsam.types import SegmentOptions
 
 if TYPE_CHECKING:
-    from napari_cellsam.cli.batch import Batch, Outcome, Source
+    from napari_cellsam.cli.batch import Batch, Outcome, Reading, Source
 
 __all__ = ["segment"]
 
@@ -62,14 +62,10 @@ def segment(  # noqa: PLR0913 - each argument is an option of the command
 
     What is left open is the model's own default. One bad file does not stop the rest; the exit code is then 1.
     """
-    from napari_cellsam.cli.batch import Batch, Outputs, Reading, list_sources
+    from napari_cellsam.cli.batch import Batch, Outputs, Reading
 
     options = _options(diameter, scaling, box_score, min_area)
-    reading = Reading(nuclear, cell, rgb, _plane(plane or []), scene)
-    if (sample is None) == (not files):
-        raise typer.BadParameter("give image files or folders, or --sample NAME")
-    sources: list[Source | Outcome] = []
-    sources += [_sample(sample)] if sample is not None else list_sources(files or [], reading)
+    sources = _sources(files or [], sample, Reading(nuclear, cell, rgb, _plane(plane or []), scene))
 
     from napari_cellsam.engine import load_model
 
@@ -123,6 +119,15 @@ def _plane(choices: list[str]) -> dict[str, int]:
         except ValueError as error:
             raise typer.BadParameter(f"plane is {choice!r}; expected an axis and a number, such as Z=3") from error
     return plane
+
+
+def _sources(files: list[Path], sample: str | None, reading: Reading) -> list[Source | Outcome]:
+    """Return the images: files, or one sample."""
+    from napari_cellsam.cli.batch import list_sources
+
+    if (sample is None) == (not files):
+        raise typer.BadParameter("give image files or folders, or --sample NAME")
+    return list(list_sources(files, reading)) if sample is None else [_sample(sample)]
 
 
 def _sample(name: str) -> Source:

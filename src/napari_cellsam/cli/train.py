@@ -1,0 +1,83 @@
+"""The command ``train``: a compact model from labelled and synthetic pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from napari_cellsam.models.network.compact import CompactCellSam
+    from napari_cellsam.training.train import Progress
+
+__all__ = ["train"]
+
+_CUTS = (0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55)
+
+
+def train(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the checkpoint; an existing one is continued.")],
+    data: Annotated[
+        Path | None,
+        typer.Argument(help="Folder with index.tsv, or with images/ and masks/; synthetic only if left out."),
+    ] = None,
+    minutes: Annotated[float, typer.Option(min=0.01, help="Computing time in all, earlier runs included.")] = 120.0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    batch: Annotated[int, typer.Option(min=1, help="Crops per step: 12 on a CPU, 64 or more on a GPU.")] = 12,
+    rate: Annotated[float, typer.Option(min=0.0, help="Largest learning rate.")] = 1.2e-3,
+    side: Annotated[int, typer.Option(min=64, help="Pixels along a crop, a multiple of 32.")] = 256,
+    synthetic: Annotated[float, typer.Option(min=0.0, max=1.0, help="Share of synthetic crops.")] = 0.35,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that prepare crops: all cores but one on a GPU.")] = 1,
+    seed: Annotated[int, typer.Option(help="Source of chance.")] = 1,
+) -> None:
+    """Train the compact model, and write it as OUT/compact.safetensors.
+
+    The first stage trains detector and masks together, the second the mask branch alone. The run can be stopped and
+    continued at any time. With labelled pictures of a split "val", the score cut is chosen on them and F1 is printed.
+    """
+    from napari_cellsam.errors import OptionError
+    from napari_cellsam.models.loading import choose_device
+    from napari_cellsam.training.crops import CropOptions
+    from napari_cellsam.training.release import save_release
+    from napari_cellsam.training.train import TrainOptions
+    from napari_cellsam.training.train import train as run
+
+    if side % 32:
+        raise OptionError(f"side is {side}; expected a multiple of 32 pixels")
+    crops = CropOptions(side=side, synthetic_share=synthetic, seed=seed)
+    where = choose_device(device)
+    options = TrainOptions(data, out, minutes, batch=batch, rate=rate, device=where.type, workers=workers, crops=crops)
+    model = run(options, on_progress=_report)
+    cut = _validate(model, data) if data else None
+    path = out / "compact.safetensors"
+    save_release(model, path, box_score=cut)
+    typer.echo(f"wrote {path}; use it with --model {path}, or name it with: napari-cellsam models add")
+
+
+def _report(progress: Progress) -> None:
+    losses = "  ".join(f"{name} {value:.3f}" for name, value in progress.losses.items())
+    share, speed = f"{progress.share:6.1%}", f"{progress.crops_per_s:.1f} crops/s"
+    typer.echo(f"{share}  step {progress.step}  {speed}  {losses}", err=True)
+
+
+def _validate(model: CompactCellSam, data: Path) -> float | None:
+    """Choose the score cut on the split ``val``, where there is one, and print F1 by source."""
+    import torch
+
+    from napari_cellsam.data.dataset import list_entries
+    from napari_cellsam.engine import Model
+    from napari_cellsam.models.compact_backend import CompactBackend
+    from napari_cellsam.training.validation import best_cut, counts_by_source
+
+    entries = [entry for entry in list_entries(data) if entry.split == "val"]
+    if not entries:
+        typer.echo("there are no pictures of a split 'val': the score cut stays as it is", err=True)
+        return None
+    device = next(model.parameters()).device
+    loaded = Model(CompactBackend(model, device, torch.float32), "trained")
+    counts = counts_by_source(loaded, entries, _CUTS)
+    cut = best_cut(counts)
+    for source, found in sorted(counts[cut].items()):
+        typer.echo(f"{source}: F1 {found.f1:.3f} at IoU 0.6, score cut {cut}")
+    return cut

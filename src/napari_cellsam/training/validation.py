@@ -1,0 +1,95 @@
+"""Figures of a model on labelled pictures: by source, by score cut, and after one click per cell."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_cellsam.data.dataset import DatasetEntry
+from napari_cellsam.data.read import read_image
+from napari_cellsam.export.label_tiff import read_labels
+from napari_cellsam.metrics.matching import Counts, find_overlaps, match_overlaps
+from napari_cellsam.types import Prompt, SegmentOptions
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from napari_cellsam.engine import Model
+    from napari_cellsam.types import Image
+
+__all__ = ["best_cut", "click_centres", "counts_by_source", "one_click_ious"]
+
+_IOU = 0.6  # DeepCell's, as in the CellSAM paper
+
+
+def counts_by_source(
+    model: Model, entries: Iterable[DatasetEntry], cuts: Sequence[float | None] = (None,), iou: float = _IOU
+) -> dict[float | None, dict[str, Counts]]:
+    """Count found, invented and missed cells of each source.
+
+    Parameters
+    ----------
+    model
+        A loaded model.
+    entries
+        Labelled pictures.
+    cuts
+        Detector scores from which a box counts; None is the model's own.
+    iou
+        IoU from which a cell counts as found.
+
+    Returns
+    -------
+    dict
+        Counts by cut and source, pooled over a source's pictures.
+    """
+    result: dict[float | None, dict[str, Counts]] = {cut: defaultdict(lambda: Counts(0, 0, 0)) for cut in cuts}
+    for entry, image, labels in _read(entries):
+        for cut in cuts:
+            rule = None if cut is None else "fixed"
+            found = model.segment(image, SegmentOptions(box_score=cut, score_rule=rule))
+            counts = match_overlaps(find_overlaps(labels, found.labels), iou).counts
+            result[cut][entry.source] = result[cut][entry.source] + counts
+    return {cut: dict(by_source) for cut, by_source in result.items()}
+
+
+def best_cut(counts: dict[float | None, dict[str, Counts]]) -> float:
+    """Return the cut with the highest F1, meaned over sources."""
+    means = {cut: np.mean([c.f1 for c in by_source.values()]) for cut, by_source in counts.items() if cut is not None}
+    return max(means, key=lambda cut: float(means[cut]))
+
+
+def one_click_ious(model: Model, entries: Iterable[DatasetEntry]) -> dict[str, NDArray[np.float64]]:
+    """Return the IoU of every cell's mask after one click at its centre, by source."""
+    result: dict[str, list[float]] = defaultdict(list)
+    for entry, image, labels in _read(entries):
+        numbers, centres = click_centres(labels)
+        masks = model.segment_prompts(image, [Prompt(inside=[centre]) for centre in centres])
+        for number, mask in zip(numbers, masks, strict=True):
+            true = labels == number
+            answer = mask.full(image.shape)
+            result[entry.source].append(float((true & answer).sum() / max((true | answer).sum(), 1)))
+    return {source: np.array(values) for source, values in result.items()}
+
+
+def click_centres(labels: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Return the cells' numbers ``(N,)`` and their innermost points ``(N, 2)``, where a person would click."""
+    from scipy.ndimage import distance_transform_edt, find_objects
+
+    numbers, centres = [], []
+    for index, box in enumerate(find_objects(labels.astype(np.int32))):
+        if box is None:
+            continue
+        depth = distance_transform_edt(np.pad(labels[box] == index + 1, 1))[1:-1, 1:-1]
+        y, x = np.unravel_index(int(depth.argmax()), depth.shape)
+        numbers.append(index + 1)
+        centres.append((box[0].start + y, box[1].start + x))
+    return np.array(numbers, np.int64), np.array(centres, np.float32).reshape(-1, 2)
+
+
+def _read(entries: Iterable[DatasetEntry]) -> Iterator[tuple[DatasetEntry, Image, NDArray[np.integer]]]:
+    for entry in entries:
+        yield entry, read_image(entry.image), read_labels(entry.mask)
