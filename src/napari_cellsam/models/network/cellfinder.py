@@ -1,9 +1,9 @@
-"""CellFinder, the detector of CellSAM: an Anchor DETR on the tokens of an image encoder (CellSAM, methods; Wang et al., AAAI 2022)."""
+"""CellFinder, the detector of CellSAM: an Anchor DETR on an image encoder's tokens (Wang et al., AAAI 2022)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -105,13 +105,15 @@ class CellFinder(nn.Module):
         Tensor
             ``(B, H, W, width)``.
         """
-        grid = self.input_proj(features).permute(0, 2, 3, 1)  # (B, H, W, C)
+        grid: Tensor = self.input_proj(features).permute(0, 2, 3, 1)  # (B, H, W, C)
         code_x, code_y = (self._code_1d(centres) for centres in centres_xy)
         for layer in self.encoder_layers:
             grid = layer(grid, code_x, code_y)
         return grid
 
-    def decode(self, grid: Tensor, centres_xy: tuple[Tensor, Tensor], anchors_xy: Tensor, queries: Tensor) -> list[Tensor]:
+    def decode(
+        self, grid: Tensor, centres_xy: tuple[Tensor, Tensor], anchors_xy: Tensor, queries: Tensor
+    ) -> list[Tensor]:
         """Return the queries after every decoder layer.
 
         Parameters
@@ -132,7 +134,7 @@ class CellFinder(nn.Module):
         plane = self.adapt_pos2d(sine_2d(anchors_xy, self.config.width))
         lines = self._code_1d(anchors_xy[..., 0]), self._code_1d(anchors_xy[..., 1])
         states = []
-        for layer in self.decoder_layers:
+        for layer in self._decoder():
             queries = layer.attend_to_queries(queries, plane)
             queries = layer.attend_to_grid(queries, lines, layer.cross_attn.keys_and_values(grid, code_x, code_y))
             states.append(queries)
@@ -158,7 +160,7 @@ class CellFinder(nn.Module):
         grid = self.encode(features, centres)
         start = self.anchor_start()
         state = start.state.expand(len(features), -1, -1)
-        for i, layer in enumerate(self.decoder_layers):
+        for i, layer in enumerate(self._decoder()):
             if i > 0:
                 state = layer.attend_to_queries(state, start.plane)
             state = layer.attend_to_grid(state, start.lines, layer.cross_attn.keys_and_values(grid, *codes))
@@ -172,7 +174,7 @@ class CellFinder(nn.Module):
         """Return what does not depend on the image; kept from call to call until weights, device or type change."""
         if torch.is_grad_enabled():
             return self._make_anchor_start()
-        first = self.decoder_layers[0]
+        first = self._decoder()[0]
         parts = (self.pattern, self._anchor_table(), self.adapt_pos1d, self.adapt_pos2d, first.self_attn, first.norm2)
         stamp = [(p, _stamp(p)) for part in parts for p in part.parameters()]
         if self._start is None or not _same(self._start[0], stamp):
@@ -185,7 +187,10 @@ class CellFinder(nn.Module):
             plane = self.adapt_pos2d(sine_2d(anchors, self.config.width))
             lines = self._code_1d(anchors[..., 0]), self._code_1d(anchors[..., 1])
             queries = self.pattern.weight.expand(1, anchors.shape[1], -1)
-            return AnchorStart(plane, lines, self.decoder_layers[0].attend_to_queries(queries, plane))
+            return AnchorStart(plane, lines, self._decoder()[0].attend_to_queries(queries, plane))
+
+    def _decoder(self) -> list[DecoderLayer]:
+        return cast("list[DecoderLayer]", list(self.decoder_layers))
 
     def _anchor_table(self) -> nn.Embedding:
         if self.position is None:
@@ -211,9 +216,7 @@ def _stamp(parameter: Tensor) -> object:
 
 
 def _same(one: list[tuple[Tensor, object]], other: list[tuple[Tensor, object]]) -> bool:
-    return len(one) == len(other) and all(
-        a is b and x == y for (a, x), (b, y) in zip(one, other, strict=True)
-    )
+    return len(one) == len(other) and all(a is b and x == y for (a, x), (b, y) in zip(one, other, strict=True))
 
 
 def _centres(n: int, like: Tensor) -> Tensor:

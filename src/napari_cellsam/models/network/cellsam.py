@@ -38,7 +38,7 @@ class CellSamConfig:
         Hidden channels of SAM's encoder of previous masks.
     """
 
-    vit: VitConfig = VitConfig()
+    vit: VitConfig = field(default_factory=VitConfig)
     finder: CellFinderConfig | None = field(default_factory=CellFinderConfig)
     layout: Layout = "adv"
     n_mask_hidden: int = 2048
@@ -81,8 +81,8 @@ class FieldBoxes(NamedTuple):
 class CellSam(nn.Module):
     """Encode a picture for the detector and for the mask branch, find boxes, and decode masks.
 
-    Pictures are prepared ones, ``(3, H, W)`` in 0-1, of any size; they are squashed to the field. Coordinates are x, y in
-    pixels of the field (1024 at published size). All results are float32.
+    Pictures are prepared ones, ``(3, H, W)`` in 0-1, of any size; they are squashed to the field. Coordinates are x, y
+    in pixels of the field (1024 at published size). All results are float32.
 
     Parameters
     ----------
@@ -133,7 +133,7 @@ class CellSam(nn.Module):
                 use_precision(encoder, torch.bfloat16)
 
     def measure_scale(self, prepared: Tensor) -> Scale:
-        """Return the limits of a whole picture's values; give them to `encode_mask` and `encode_detector` for its tiles."""
+        """Return the limits of a whole picture's values, for the encoding of its tiles."""
         return measure_scale(squash(prepared, self.side))
 
     def encode_mask(self, prepared: Tensor, scale: Scale | None = None) -> Tensor:
@@ -199,8 +199,8 @@ class CellSam(nn.Module):
         whole_field
             Whether logits of the whole field are wanted; else they are computed around boxes only.
         edge_logit
-            A crop with a higher logit at its edge is decoded again over the whole field; give a logit below the one from
-            which a pixel belongs to a cell.
+            A crop with a higher logit at its edge is decoded again over the whole field; give a logit below the one
+            from which a pixel belongs to a cell.
         """
         options = DecodeOptions(whole_field, edge_logit, autocast=self._autocast)
         return decode_masks(self.prompt_encoder, self.mask_decoder, embedding, prompts, options)
@@ -212,8 +212,8 @@ class CellSam(nn.Module):
 def adaptive_cut(scores: Tensor, threshold: float) -> float:
     """Return the score from which a box counts, moved by the scores of the image.
 
-    The published package cuts at ``0.66 * threshold + 0.33 * mean(centres)`` of two clusters of the scores. Its clustering
-    starts at random; here it is the best split into two, found exactly.
+    The published package cuts at ``0.66 * threshold + 0.33 * mean(centres)`` of two clusters of the scores. Its
+    clustering starts at random; here it is the best split into two, found exactly.
 
     Parameters
     ----------
@@ -240,6 +240,6 @@ def adaptive_cut(scores: Tensor, threshold: float) -> float:
 
 def _no_detector() -> UnsupportedTaskError:
     return UnsupportedTaskError(
-        "these weights are SAM's alone, without CellFinder: they answer prompts (points, boxes) but cannot find cells by "
-        "themselves. Give prompts, or choose a model that can detect."
+        "these weights are SAM's alone, without CellFinder: they answer prompts (points, boxes) but cannot find cells "
+        "by themselves. Give prompts, or choose a model that can detect."
     )

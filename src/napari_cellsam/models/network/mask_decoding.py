@@ -1,4 +1,4 @@
-"""SAM's mask decoder for many prompts of one image, computed where their masks are (Kirillov et al., ICCV 2023, appendix A)."""
+"""SAM's mask decoder for many prompts of one image, where their masks are (Kirillov et al., ICCV 2023, appendix A)."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class DecodeOptions:
     whole_field
         Whether logits are wanted of the whole field for every prompt, not around its box only.
     edge_logit
-        A crop whose edge has a higher logit than this is decoded again over the whole field, so that no mask is cut off.
+        A crop whose edge has a higher logit than this is decoded again over the whole field: no mask is cut off.
     at_once
         Prompts per batch; each takes about 12 MB while it is decoded.
     autocast
@@ -114,7 +114,7 @@ def decode_masks(
         prompt_state, token_state = _look(prompt_encoder, mask_decoder, (image, embedding), chosen, options)
         iou[batch] = mask_decoder.iou_prediction_head(prompt_state[:, 0])[:, 0]
         weights = mask_decoder.output_hypernetworks_mlps[0](prompt_state[:, 1])
-        grid = token_state.unflatten(1, embedding.shape[1:])
+        grid = token_state.view(len(batch), *embedding.shape[1:], -1)
         rectangles = [_rectangle(p, prompt_encoder, options.whole_field) for p in chosen]
         for i, (crop, corner) in zip(
             batch, _crops(mask_decoder, grid, weights, rectangles, options.edge_logit), strict=True
@@ -151,7 +151,7 @@ def _look(
 
 
 def _encode(prompt_encoder: Any, prompts: list[FieldPrompt], device: torch.device) -> tuple[Tensor, Tensor | None]:
-    """Return SAM's sparse ``(B, P, C)`` embedding of prompts of one kind, and the dense ``(B, C, h, w)`` of their masks."""
+    """Return SAM's sparse ``(B, P, C)`` and dense ``(B, C, h, w)`` embeddings of prompts of one kind."""
     first = prompts[0]
     points = boxes = dense = None
     if first.points is not None and len(first.points):

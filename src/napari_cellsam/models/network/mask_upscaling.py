@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["PIXELS_PER_TOKEN", "TokenRectangle", "field_to_image", "upscale"]
+__all__ = ["PIXELS_PER_TOKEN", "TokenRectangle", "upscale"]
 
 _TOKENS_AT_ONCE = 2**15  # bounds the largest intermediate to 64 MiB per 32 channels
 PIXELS_PER_TOKEN = 4  # along each axis
@@ -26,8 +26,8 @@ class TokenRectangle(NamedTuple):
 def upscale(mask_decoder: Any, grid: Tensor, weights: Tensor, rectangles: list[TokenRectangle]) -> list[Tensor]:
     """Return the logits of each prompt inside its rectangle.
 
-    Both transposed convolutions have a kernel as large as their stride, so that every token becomes 4 by 4 pixels on its own
-    and any set of tokens can be computed without the others.
+    Both transposed convolutions have a kernel as large as their stride, so that every token becomes 4 by 4 pixels on
+    its own and any set of tokens can be computed without the others.
 
     Parameters
     ----------
@@ -50,23 +50,12 @@ def upscale(mask_decoder: Any, grid: Tensor, weights: Tensor, rectangles: list[T
         tokens = [grid[i, r.y0 : r.y1, r.x0 : r.x1].flatten(0, 1) for i in some for r in (rectangles[i],)]
         counts = [len(t) for t in tokens]
         owner = torch.repeat_interleave(weights[some], torch.tensor(counts, device=grid.device), 0)
-        blocks = _blocks(mask_decoder, torch.cat(tokens), owner).split(counts)
+        blocks = torch.split(_blocks(mask_decoder, torch.cat(tokens), owner), counts)
         for i, block in zip(some, blocks, strict=True):
             rows, columns = rectangles[i].y1 - rectangles[i].y0, rectangles[i].x1 - rectangles[i].x0
             pixels = block.view(rows, columns, PIXELS_PER_TOKEN, PIXELS_PER_TOKEN).transpose(1, 2)
             result.append(pixels.reshape(rows * PIXELS_PER_TOKEN, columns * PIXELS_PER_TOKEN))
     return result
-
-
-def field_to_image(n_low_res: int, n_field: int, n_pixels: int) -> Tensor:
-    """Return how pixels along one axis of the image follow from low-resolution logits, ``(n_pixels, n_low_res)``.
-
-    The published path scales logits to the field and then the field to the image, bilinear, which is one linear map per axis:
-    ``rows @ logits @ columns.T`` gives the same numbers, and so does any part of it.
-    """
-    identity = torch.eye(n_low_res)[None]
-    in_field = F.interpolate(identity, size=n_field, mode="linear", align_corners=False)
-    return F.interpolate(in_field, size=n_pixels, mode="linear", align_corners=False)[0].T.contiguous()
 
 
 def _portions(rectangles: list[TokenRectangle]) -> list[list[int]]:
@@ -90,7 +79,7 @@ def _blocks(mask_decoder: Any, tokens: Tensor, weights: Tensor) -> Tensor:
     x = _transposed(first, tokens)  # (4 K, C / 4), the four in order of row, column
     x = activation(F.layer_norm(x, x.shape[-1:], norm.weight, norm.bias, norm.eps))
     x = activation(_transposed(second, x)).view(n, 16, -1)
-    logits = (x @ weights[:, :, None]).view(n, 2, 2, 2, 2)  # row, column, row in it, column in it
+    logits: Tensor = (x @ weights[:, :, None]).view(n, 2, 2, 2, 2)  # row, column, row in it, column in it
     return logits.transpose(2, 3).reshape(n, PIXELS_PER_TOKEN, PIXELS_PER_TOKEN)
 
 

@@ -1,7 +1,7 @@
 """The two-way attention of SAM's mask decoder with its shared work done once (Kirillov et al., ICCV 2023, appendix A).
 
-Prompts have few tokens ``n`` and an image has many tokens ``T``, so wherever the image's tokens differ from prompt to prompt
-the projections are applied to the prompt's side: ``q (W x) = (q W) x``. The numbers are those of segment-anything's modules.
+Prompts have few tokens ``n`` and an image has many tokens ``T``, so wherever the image's tokens differ from prompt to
+prompt the projections are applied to the prompt's side: ``q (W x) = (q W) x``. The numbers are segment-anything's.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class ImageTokens(NamedTuple):
     codes
         ``(T, C)`` position codes.
     keys, values, queries
-        ``(heads, T, D)`` projections in the first layer: what prompts look for, what they take, and how the image looks back.
+        ``(heads, T, D)`` projections in the first layer: what prompts look for and take, and how the image looks back.
     """
 
     tokens: Tensor
@@ -48,7 +48,9 @@ def image_tokens(transformer: Any, tokens: Tensor, codes: Tensor) -> ImageTokens
     )
 
 
-def run_two_way(transformer: Any, image: ImageTokens, prompts: Tensor, own: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def run_two_way(
+    transformer: Any, image: ImageTokens, prompts: Tensor, own: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Let prompts and image look at each other.
 
     Parameters
@@ -67,7 +69,8 @@ def run_two_way(transformer: Any, image: ImageTokens, prompts: Tensor, own: Tens
     tuple of Tensor
         Prompt tokens ``(B, n, C)`` and image tokens ``(B, T, C)``.
     """
-    state, tokens = prompts, own
+    state: Tensor = prompts
+    tokens = own
     for layer in transformer.layers:
         if layer.skip_first_layer_pe:
             state = layer.self_attn(state, state, state)
@@ -75,19 +78,25 @@ def run_two_way(transformer: Any, image: ImageTokens, prompts: Tensor, own: Tens
             state = state + layer.self_attn(state + prompts, state + prompts, state)
         state = layer.norm1(state)
         placed = None if tokens is None else tokens + image.codes
-        state = layer.norm2(state + _look_at_image(layer.cross_attn_token_to_image, state + prompts, image, tokens, placed))
+        state = layer.norm2(
+            state + _look_at_image(layer.cross_attn_token_to_image, state + prompts, image, tokens, placed)
+        )
         state = layer.norm3(state + layer.mlp(state))
         seen = _look_at_prompts(layer.cross_attn_image_to_token, image, placed, state + prompts, state)
         tokens = layer.norm4((image.tokens if tokens is None else tokens) + seen)
+    if tokens is None:
+        raise ValueError("the transformer has no layers")
     last = transformer.final_attn_token_to_image
-    state = state + _look_at_image(last, state + prompts, image, tokens, tokens + image.codes)
-    return transformer.norm_final_attn(state), tokens
+    state = transformer.norm_final_attn(
+        state + _look_at_image(last, state + prompts, image, tokens, tokens + image.codes)
+    )
+    return state, tokens
 
 
 def _look_at_image(
     attention: Any, asking: Tensor, image: ImageTokens, tokens: Tensor | None, placed: Tensor | None
 ) -> Tensor:
-    """Return what prompt tokens ``(B, n, C)`` take from the image's tokens, shared (None) or their own ``(B, T, C)``."""
+    """Return what prompt tokens ``(B, n, C)`` take from the image's, shared (None) or their own ``(B, T, C)``."""
     batch, n, _ = asking.shape
     n_heads = attention.num_heads
     depth = attention.internal_dim // n_heads
@@ -101,7 +110,7 @@ def _look_at_image(
     # The key's bias adds the same to all scores of a token and drops out of the softmax.
     query = torch.einsum("bnhd,hdc->bnhc", query, key_weight).flatten(1, 2)  # (B, n * heads, C)
     scores = query @ placed.transpose(-1, -2)
-    mixed = (scores.softmax(-1) @ tokens).unflatten(1, (n, n_heads))  # (B, n, heads, C)
+    mixed = (scores.softmax(-1) @ tokens).reshape(batch, n, n_heads, -1)  # (B, n, heads, C)
     taken = torch.einsum("bnhc,hdc->bnhd", mixed, value_weight).flatten(2) + attention.v_proj.bias
     return _as_tensor(attention.out_proj(taken))
 
@@ -119,11 +128,11 @@ def _look_at_prompts(attention: Any, image: ImageTokens, placed: Tensor | None, 
     else:
         weight = torch.einsum("bnhd,hdc->bhnc", key, attention.q_proj.weight.view(n_heads, depth, -1))
         offset = torch.einsum("bnhd,hd->bhn", key, attention.q_proj.bias.view(n_heads, depth))
-        scores = (weight.flatten(1, 2) @ placed.transpose(-1, -2)).unflatten(1, (n_heads, n)) + offset[..., None]
+        scores = (weight.flatten(1, 2) @ placed.transpose(-1, -2)).reshape(batch, n_heads, n, -1) + offset[..., None]
     shares = scores.softmax(2).flatten(1, 2)  # (B, heads * n, T)
     out_weight = attention.out_proj.weight.view(-1, n_heads, depth)
     offered = torch.einsum("bnhd,chd->bhnc", value, out_weight).flatten(1, 2)
-    return shares.transpose(-1, -2) @ offered + attention.out_proj.bias
+    return _as_tensor(shares.transpose(-1, -2) @ offered + attention.out_proj.bias)
 
 
 def _heads(attention: Any, x: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""SAM's image encoder, computed in fewer passes than segment-anything computes it (Kirillov et al., ICCV 2023; Li et al., ECCV 2022)."""
+"""SAM's image encoder, in fewer passes over memory than segment-anything's (Kirillov et al., ICCV 2023)."""
 
 from __future__ import annotations
 
@@ -98,7 +98,8 @@ def encode_tokens(encoder: Any, picture: Tensor) -> Tensor:
         x = x + _look_around(block, x)
         mlp = block.mlp
         x = x + _linear(mlp.lin2, mlp.act(_linear(mlp.lin1, block.norm2(x))))
-    return x.permute(0, 3, 1, 2)
+    tokens: Tensor = x.permute(0, 3, 1, 2)
+    return tokens
 
 
 def _linear(layer: nn.Linear, x: Tensor) -> Tensor:
@@ -106,7 +107,7 @@ def _linear(layer: nn.Linear, x: Tensor) -> Tensor:
 
 
 def _look_around(block: Any, x: Tensor) -> Tensor:
-    """Return the self-attention of tokens ``(B, H, W, C)`` inside windows, or inside the field where ``window_size`` is 0."""
+    """Return the self-attention of tokens ``(B, H, W, C)`` in windows, or in the field where ``window_size`` is 0."""
     attention = block.attn
     batch, height, width, channels = x.shape
     h, w = (block.window_size,) * 2 if block.window_size else (height, width)
@@ -129,7 +130,7 @@ def _look_around(block: Any, x: Tensor) -> Tensor:
 def _position_scores(attention: Any, q: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """Return what rows ``(n, tokens, h)`` and columns ``(n, tokens, w)`` of keys add to a query's scores, fp32."""
     h, w = size
-    grid = q.float().unflatten(1, size)
+    grid = q.float().view(len(q), h, w, -1)
     by_row = torch.einsum("nhwc,hkc->nhwk", grid, get_rel_pos(h, h, attention.rel_pos_h))
     by_column = torch.einsum("nhwc,wkc->nhwk", grid, get_rel_pos(w, w, attention.rel_pos_w))
     return by_row.flatten(1, 2), by_column.flatten(1, 2)
