@@ -1,6 +1,7 @@
 """``napari-cellsam models`` lists, describes, adds, removes and fetches."""
 
-from types import SimpleNamespace
+import sys
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -25,7 +26,9 @@ def folders(tmp_path, monkeypatch):
             raise CheckpointError("the file runs code when it is loaded")
         return SimpleNamespace(architecture=path.read_text(), n_parameters=1, can_detect=False, sha256="")
 
-    monkeypatch.setattr("napari_cellsam.models.registry._inspect", inspect)
+    weights = ModuleType("napari_cellsam.models.weights")
+    weights.inspect_checkpoint = inspect
+    monkeypatch.setitem(sys.modules, "napari_cellsam.models.weights", weights)
     (tmp_path / "mine.pt").write_text("sam_vit_b")
     return tmp_path
 

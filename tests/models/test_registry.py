@@ -43,7 +43,7 @@ def weights(folders):
 
 def test_an_added_model_is_copied_and_found(weights, folders):
     notes = ModelNotes("for yeast", "CC0", "https://example.org", defaults=SegmentOptions(box_score=0.3))
-    spec = add_model(weights, "yeast", notes, inspect=inspect)
+    spec = add_model(weights, "yeast", inspect, notes)
     weights.unlink()
     assert find_model("yeast") == spec
     assert (spec.architecture, spec.input_side, spec.can_detect) == ("cellsam", 1024, True)
@@ -53,7 +53,7 @@ def test_an_added_model_is_copied_and_found(weights, folders):
 
 
 def test_a_linked_model_stays_where_it_is(weights, folders):
-    spec = add_model(weights, "yeast", ModelNotes(input_side=256), link=True, inspect=inspect)
+    spec = add_model(weights, "yeast", inspect, ModelNotes(input_side=256), link=True)
     assert find_weights("yeast") == weights
     assert spec.input_side == 256
     assert [path.name for path in (folders / "models").iterdir()] == ["yeast.json"]
@@ -62,13 +62,13 @@ def test_a_linked_model_stays_where_it_is(weights, folders):
 
 
 def test_the_packaged_models_are_listed_first(weights):
-    add_model(weights, "a", inspect=inspect)
+    add_model(weights, "a", inspect)
     assert [spec.name for spec in list_models()] == ["compact", "a"]
 
 
 def test_a_removed_model_leaves_nothing_and_takes_no_other_with_it(weights, folders):
     for name in ("a", "a.weights", "a-b"):
-        add_model(weights, name, inspect=inspect)
+        add_model(weights, name, inspect)
     remove_model("a")
     assert [spec.name for spec in list_models()] == ["compact", "a-b", "a.weights"]
     assert find_weights("a.weights").exists()
@@ -81,7 +81,7 @@ def test_a_removed_model_leaves_nothing_and_takes_no_other_with_it(weights, fold
 
 def test_a_model_without_a_detector_says_so(weights):
     weights.write_text("sam")
-    assert not add_model(weights, "sam", inspect=inspect).can_detect
+    assert not add_model(weights, "sam", inspect).can_detect
 
 
 def test_an_unknown_model_is_refused_with_the_names_there_are(weights):
@@ -100,14 +100,14 @@ def test_a_path_is_found_unless_a_model_has_its_name(weights, folders, monkeypat
     monkeypatch.chdir(folders)
     (folders / "yeast").touch()
     assert find_weights("yeast").name == "yeast"
-    add_model(weights, "yeast", inspect=inspect)
+    add_model(weights, "yeast", inspect)
     assert find_weights("yeast").name == "yeast+weights.pt"
 
 
 @pytest.mark.parametrize("name", ["compact", "auto", "default"])
 def test_reserved_names_are_refused(weights, name):
     with pytest.raises(ModelError, match="reserved"):
-        add_model(weights, name, inspect=inspect)
+        add_model(weights, name, inspect)
     with pytest.raises(ModelError, match="part of napari-cellsam"):
         remove_model(name)
 
@@ -115,37 +115,37 @@ def test_reserved_names_are_refused(weights, name):
 @pytest.mark.parametrize("name", ["../a", "a/b", "..", ""])
 def test_names_that_lead_elsewhere_are_refused(weights, folders, name):
     with pytest.raises(ModelError, match="cannot name a model"):
-        add_model(weights, name, inspect=inspect)
+        add_model(weights, name, inspect)
     with pytest.raises(ModelNotFoundError):
         remove_model(name)
     assert not (folders / "models").exists()
 
 
 def test_a_name_is_taken_once(weights):
-    add_model(weights, "a", inspect=inspect)
+    add_model(weights, "a", inspect)
     with pytest.raises(ModelError, match="already"):
-        add_model(weights, "a", inspect=inspect)
+        add_model(weights, "a", inspect)
 
 
 def test_a_broken_checkpoint_is_not_added(weights, folders):
     weights.write_text("broken")
     with pytest.raises(CheckpointError):
-        add_model(weights, "a", inspect=inspect)
+        add_model(weights, "a", inspect)
     with pytest.raises(ModelNotFoundError, match="no weights file"):
-        add_model(folders / "none.pt", "a", inspect=inspect)
+        add_model(folders / "none.pt", "a", inspect)
     assert not (folders / "models").exists()
 
 
 def test_a_copy_whose_specification_cannot_be_written_is_deleted(weights, folders):
     with pytest.raises(ModelError, match="input_side"):
-        add_model(weights, "a", ModelNotes(input_side=1), inspect=inspect)
+        add_model(weights, "a", inspect, ModelNotes(input_side=1))
     assert list((folders / "models").iterdir()) == []
 
 
 def test_a_models_folder_that_cannot_be_made_is_an_output_error(weights, folders):
     (folders / "models").touch()
     with pytest.raises(OutputError, match="cannot be made"):
-        add_model(weights, "a", inspect=inspect)
+        add_model(weights, "a", inspect)
 
 
 def test_remote_weights_are_fetched_and_inspected_before_they_are_added(weights, folders):
@@ -155,7 +155,7 @@ def test_remote_weights_are_fetched_and_inspected_before_they_are_added(weights,
         with open(file, "wb") as opened:
             opened.write(b"cellsam")
 
-    spec = add_remote_model("far", remote, downloader=download, inspect=inspect)
+    spec = add_remote_model("far", remote, inspect, downloader=download)
     assert find_model("far") == spec
     assert spec.architecture == "cellsam"
     assert find_weights("far").parent == folders / "cache" / "weights"

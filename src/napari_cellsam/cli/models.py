@@ -67,16 +67,17 @@ def add(
     """Register weights under a name, after checking that they are safe and complete."""
     from napari_cellsam.models.registry import ModelNotes, add_model, add_remote_model
     from napari_cellsam.models.spec import RemoteWeights
+    from napari_cellsam.models.weights import inspect_checkpoint
 
     notes = ModelNotes(description, licence, input_side=input_side)
     if "://" in weights:
         if sha256 is None or link:
             raise typer.BadParameter("an address needs --sha256 and cannot be linked")
-        spec = add_remote_model(name, RemoteWeights(weights, sha256.lower()), notes)
+        spec = add_remote_model(name, RemoteWeights(weights, sha256.lower()), inspect_checkpoint, notes)
     else:
         if sha256 is not None:
             raise typer.BadParameter("--sha256 is for an https:// address")
-        spec = add_model(Path(weights), name, notes, link=link)
+        spec = add_model(Path(weights), name, inspect_checkpoint, notes, link)
     typer.echo(f"added {spec.name}: {spec.architecture}, {spec.input_side} px")
 
 

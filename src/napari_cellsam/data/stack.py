@@ -177,6 +177,7 @@ def read_plane(
         for position, channel in enumerate(wanted):
             if channel // stack.n_samples == entry:
                 pixels[:, :, position] = values[:, :, channel % stack.n_samples]
+    pixels.setflags(write=False)  # so that an Image takes them over without a copy
     return pixels
 
 

@@ -111,7 +111,7 @@ def is_packaged(name: str) -> bool:
 
 
 def add_model(
-    path: Path, name: str, notes: ModelNotes | None = None, link: bool = False, inspect: Inspect | None = None
+    path: Path, name: str, inspect: Inspect, notes: ModelNotes | None = None, link: bool = False
 ) -> ModelSpec:
     """Register weights on this machine under a name.
 
@@ -121,12 +121,13 @@ def add_model(
         Weights file, which is inspected first.
     name
         1 to 64 lower-case letters, digits, ``.``, ``-`` and ``_``.
+    inspect
+        Takes the file and says what it is: `napari_cellsam.models.weights.inspect_checkpoint`, which needs torch, as
+        the registry does not.
     notes
         What the user says of it.
     link
         Use the file where it is, rather than a copy in the models folder.
-    inspect
-        Takes the file and returns a ``CheckpointInfo``; `napari_cellsam.models.weights.inspect_checkpoint` when None.
 
     Returns
     -------
@@ -146,7 +147,7 @@ def add_model(
     path = Path(path).expanduser().absolute()
     if not path.is_file():
         raise ModelNotFoundError(f"there is no weights file {path}")
-    info = (inspect or _inspect)(path)
+    info = inspect(path)
     if link:
         return _register(name, LocalWeights(str(path), linked=True), info, notes)
     weights = LocalWeights(f"{name}{_COPY_MARK}{path.suffix.lower()}")
@@ -164,9 +165,9 @@ def add_model(
 def add_remote_model(
     name: str,
     weights: RemoteWeights,
+    inspect: Inspect,
     notes: ModelNotes | None = None,
     downloader: fetch.Downloader | None = None,
-    inspect: Inspect | None = None,
 ) -> ModelSpec:
     """Register weights at an address under a name, after fetching and inspecting them.
 
@@ -174,7 +175,7 @@ def add_remote_model(
 
     Parameters
     ----------
-    name, notes, inspect
+    name, inspect, notes
         As for `add_model`.
     weights
         Address and SHA-256.
@@ -190,7 +191,7 @@ def add_remote_model(
     """
     _check_free(name)
     draft = ModelSpec(name, "unknown", weights, _PUBLISHED_INPUT_SIDE)
-    info = (inspect or _inspect)(fetch.weights_path(draft, downloader))
+    info = inspect(fetch.weights_path(draft, downloader))
     return _register(name, weights, info, notes)
 
 
@@ -274,10 +275,3 @@ def _register(name: str, weights: Weights, info: CheckpointInfo, notes: ModelNot
     with whole_file(models_dir() / f"{name}.json") as temporary:
         temporary.write_text(spec.to_json(), encoding="utf-8")
     return spec
-
-
-def _inspect(path: Path) -> CheckpointInfo:
-    """Inspect a checkpoint; this imports torch."""
-    from napari_cellsam.models.weights import inspect_checkpoint
-
-    return inspect_checkpoint(path)
