@@ -104,8 +104,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
     Parameters
     ----------
     path
-        A ``.safetensors`` file, or a ``.pt``/``.pth`` file of plain tensors: our own, CellSAM's in either published layout,
-        or SAM's of any size. Wrappers (``state_dict``, ``model``) and ``module.`` prefixes are taken off.
+        A ``.safetensors`` file, or a ``.pt``/``.pth`` file of plain tensors: our own, CellSAM's in either published
+        layout, or SAM's of any size. Wrappers (``state_dict``, ``model``) and ``module.`` prefixes are taken off.
 
     Raises
     ------

@@ -15,6 +15,7 @@ from napari_cellsam.models.network.transformer import DecoderLayer, EncoderLayer
 __all__ = ["AnchorStart", "CellFinder", "CellFinderConfig"]
 
 _LOG_ODDS_FLOOR = 1e-5
+_Stamps = list[tuple[Tensor, object]]  # parameters with what changes when their values may have changed
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ class CellFinder(nn.Module):
         self.position = nn.Embedding(config.n_anchors, 2) if config.n_anchors else None
         self.class_embed = nn.Linear(width, config.n_classes)
         self.bbox_embed = Mlp(width, width, 4, 3)
-        self._start: tuple[list[tuple[Tensor, object]], AnchorStart] | None = None
+        self._start: tuple[_Stamps, AnchorStart] | None = None
 
     def encode(self, features: Tensor, centres_xy: tuple[Tensor, Tensor]) -> Tensor:
         """Return the encoder's tokens.
@@ -176,7 +177,7 @@ class CellFinder(nn.Module):
             return self._make_anchor_start()
         first = self._decoder()[0]
         parts = (self.pattern, self._anchor_table(), self.adapt_pos1d, self.adapt_pos2d, first.self_attn, first.norm2)
-        stamp = [(p, _stamp(p)) for part in parts for p in part.parameters()]
+        stamp: _Stamps = [(p, _stamp(p)) for part in parts for p in part.parameters()]
         if self._start is None or not _same(self._start[0], stamp):
             self._start = stamp, self._make_anchor_start()
         return self._start[1]
@@ -215,7 +216,7 @@ def _stamp(parameter: Tensor) -> object:
     return parameter.data_ptr(), version, parameter.dtype, parameter.device
 
 
-def _same(one: list[tuple[Tensor, object]], other: list[tuple[Tensor, object]]) -> bool:
+def _same(one: _Stamps, other: _Stamps) -> bool:
     return len(one) == len(other) and all(a is b and x == y for (a, x), (b, y) in zip(one, other, strict=True))
 
 
