@@ -37,7 +37,7 @@ def segment(  # noqa: PLR0913 - each argument is an option of the command
     files: Annotated[list[Path] | None, typer.Argument(help="Images (PNG, JPEG, TIFF) and folders of them.")] = None,
     sample: Annotated[str | None, typer.Option(help="Segment the sample picture of this name.")] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder for results [default: beside each image].")
+        Path | None, typer.Option("--output", "-o", help="Folder for results; beside each image if left out.")
     ] = None,
     model: Annotated[str, typer.Option(help="Registered model, or path of a weights file.")] = "compact",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
