@@ -67,8 +67,8 @@ def _judge(found: Detections, zoom: float, nominal: float) -> tuple[float, float
     order = np.argsort(diameters)
     at = np.searchsorted(np.cumsum(weights[order]), weights.sum() / 2)
     octaves = np.log2(diameters * zoom / nominal)
-    # Cells count by their area: a large field of small false cells is not worth more than the few true large ones.
-    trust = weights * np.exp(-0.5 * (octaves / _TRUST_OCTAVES) ** 2) * diameters**2
+    # Cells count by their diameter: by number alone debris would win, by area a few large patches of background.
+    trust = weights * np.exp(-0.5 * (octaves / _TRUST_OCTAVES) ** 2) * diameters
     return float(diameters[order][min(at, len(order) - 1)]), float(trust.sum())
 
 
