@@ -47,4 +47,12 @@ def test_napari_opens_a_sample_with_a_layer_per_channel(make_napari_viewer_proxy
 
     viewer.open_sample("napari-cellsam", "fluorescent_cells")
 
-    assert [layer.name for layer in viewer.layers] == ["fluorescent_cells cell", "fluorescent_cells nuclear"]
+    assert [layer.name for layer in viewer.layers] == ["fluorescent_cells nuclear", "fluorescent_cells cell"]
+
+
+def test_napari_opens_a_colour_sample_as_one_layer(make_napari_viewer_proxy):
+    viewer = make_napari_viewer_proxy()
+
+    viewer.open_sample("napari-cellsam", "colon_histology")
+
+    assert [(layer.name, layer.rgb) for layer in viewer.layers] == [("colon_histology", True)]

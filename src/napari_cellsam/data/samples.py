@@ -1,28 +1,40 @@
 """Sample pictures that need no network.
 
-Most are synthetic: drawn by `napari_cellsam.data.synthetic` from a fixed seed, one for each archetype. Two are real and
-lie in scikit-image's wheel: ``floating_cell`` (quantitative phase of one cell in saline) and ``colon_histology`` (colon
-glands, haematoxylin with an antibody stain).
+Most are synthetic: one of each archetype of `napari_cellsam.data.synthetic`, under its name. Two are real and lie in
+scikit-image's wheel: ``floating_cell`` (quantitative phase of one cell in saline) and ``colon_histology`` (colon,
+haematoxylin with an antibody stain).
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from napari_cellsam.data.synthetic import ARCHETYPES, synthesize
+from napari_cellsam.data.synthetic import SyntheticPicture, synthesize
 from napari_cellsam.errors import OptionError
 from napari_cellsam.types import Image
 
-__all__ = ["load_sample", "sample_names"]
+__all__ = ["draw_sample", "load_sample", "sample_names"]
 
+# seed, cell diameter in pixels: chosen by eye for cells that touch, but not too many
+_DRAWN = {
+    "fluorescent_nuclei": (4, 26),
+    "fluorescent_cells": (11, 40),
+    "membrane_tissue": (2, 36),
+    "phase_rods": (3, 26),
+    "fluorescent_rods": (9, 26),
+    "phase_yeast": (2, 34),
+    "phase_flat_cells": (2, 44),
+    "brightfield_cells": (2, 36),
+    "histology": (2, 22),
+    "immunofluorescence_tissue": (13, 24),
+}
 _REAL = {"floating_cell": "cell", "colon_histology": "immunohistochemistry"}
 _SHAPE = (512, 512)
-_SEED = 20
 
 
 def sample_names() -> tuple[str, ...]:
     """Return the names that `load_sample` knows."""
-    return (*ARCHETYPES, *_REAL)
+    return (*_DRAWN, *_REAL)
 
 
 def load_sample(name: str) -> Image:
@@ -47,7 +59,31 @@ def load_sample(name: str) -> Image:
         from skimage import data
 
         return Image.from_array(getattr(data, _REAL[name])())
-    if name not in ARCHETYPES:
+    if name not in _DRAWN:
         raise OptionError(f"there is no sample called {name!r}; choose one of {', '.join(sample_names())}")
-    picture = synthesize(name, _SHAPE, np.random.default_rng(_SEED))
+    picture = draw_sample(name)
     return Image(picture.pixels, nuclear=picture.nuclear, cell=picture.cell, rgb=picture.rgb)
+
+
+def draw_sample(name: str) -> SyntheticPicture:
+    """Return a synthetic sample with its true labels.
+
+    Parameters
+    ----------
+    name
+        One of `sample_names`, but not a real picture.
+
+    Returns
+    -------
+    SyntheticPicture
+        512 x 512 pixels, and the labels they were drawn from.
+
+    Raises
+    ------
+    OptionError
+        If there is no such sample, or nobody knows its true labels.
+    """
+    if name not in _DRAWN:
+        raise OptionError(f"{name!r} is not a synthetic sample; choose one of {', '.join(_DRAWN)}")
+    seed, diameter = _DRAWN[name]
+    return synthesize(name, _SHAPE, np.random.default_rng(seed), diameter=diameter)
