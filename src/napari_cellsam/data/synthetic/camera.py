@@ -63,7 +63,9 @@ def expose(ideal: Field, rng: np.random.Generator, dim: float = 0.15) -> Field:
     dim
         Smallest gain; some pictures use only a small part of the camera's range, a few saturate.
     """
-    gain = log_uniform(rng, dim, 1.3)
+    # Most exposures are chosen so that the brightest cells just fit; where all saturate, touching cells are one.
+    brightest = float(np.percentile(ideal[::4, ::4], 99))
+    gain = log_uniform(rng, dim, 1.2) / max(brightest, 0.5)
     offset = float(rng.uniform(0, 0.12)) * (1.0 if chance(rng, 0.8) else 3.0)
     signal = np.maximum(ideal + np.float32(rng.uniform(0, 0.15)), 0) * uneven_light(ideal.shape, rng)
     photons = log_uniform(rng, 25, 3000)
