@@ -16,7 +16,7 @@ from napari_cellsam.data.dataset import Picture, as_picture
 from napari_cellsam.data.synthetic import ARCHETYPES, synthesize
 from napari_cellsam.types import Image
 
-__all__ = ["CropOptions", "Crops"]
+__all__ = ["CropOptions", "Crops", "mosaic"]
 
 _SYNTHETIC_SIDE = 320
 _POOL = 32  # synthetic pictures of each archetype that are alive at a time
@@ -107,3 +107,30 @@ def _synthetic(pool: dict[str, list[Picture]], rng: np.random.Generator) -> Pict
         pictures.pop(0)
     pictures.append(picture)
     return picture
+
+
+def mosaic(pictures: Tensor, labels: Tensor, down: int, across: int) -> tuple[Tensor, Tensor]:
+    """Lay crops side by side, so that a model also learns on larger fields without larger crops.
+
+    Parameters
+    ----------
+    pictures
+        ``(B, 3, side, side)``; B is a multiple of ``down * across``.
+    labels
+        ``(B, side, side)``.
+    down, across
+        Crops along a field's sides.
+
+    Returns
+    -------
+    tuple of Tensor
+        ``(B / n, 3, down * side, across * side)`` and ``(B / n, down * side, across * side)`` int32 with labels that do not clash.
+    """
+    n = down * across
+    place = torch.arange(len(labels), device=labels.device) % n
+    distinct = torch.where(labels > 0, labels.int() + (place * (int(labels.max()) + 1))[:, None, None].int(), 0)
+    laid = [
+        part.unflatten(0, (-1, down, across)).movedim(1, -3).movedim(1, -2).flatten(-2).flatten(-3, -2)
+        for part in (pictures, distinct)
+    ]
+    return laid[0], laid[1]

@@ -14,8 +14,9 @@ from napari_cellsam.training.targets import Cells, cells_of, dense_targets
 
 __all__ = ["detection_losses", "losses", "mask_losses"]
 
-_N_PEAKS, _N_RANDOM = 64, 24  # queries per picture: proposed, and random points inside cells
-_N_MASKS, _N_MASKS_ALONE = 6, 10  # cells per picture whose masks are decoded, in the first and in the second stage
+# per 256 x 256 pixels:
+_N_PEAKS, _N_RANDOM = 64, 24  # queries: proposed, and random points inside cells
+_N_MASKS, _N_MASKS_ALONE = 6, 10  # cells whose masks are decoded, in the first and in the second stage
 
 
 def losses(model: CompactCellSam, pictures: Tensor, labels: Tensor, *, masks_only: bool = False) -> dict[str, Tensor]:
@@ -38,12 +39,13 @@ def losses(model: CompactCellSam, pictures: Tensor, labels: Tensor, *, masks_onl
         Scalars by name; their sum is minimized.
     """
     cells = cells_of(labels)
+    area = labels.shape[1] * labels.shape[2] / 256**2
     if masks_only:
         with torch.no_grad():
             wide, fine = model.backbone(pictures * 2 - 0.5)
-        return mask_losses(model, Features(wide, model.neck(wide), fine), cells, _N_MASKS_ALONE, rounds=2)
+        return mask_losses(model, Features(wide, model.neck(wide), fine), cells, round(_N_MASKS_ALONE * area), rounds=2)
     features = model.encode(pictures)
-    return detection_losses(model, features, cells) | mask_losses(model, features, cells, _N_MASKS, rounds=1)
+    return detection_losses(model, features, cells) | mask_losses(model, features, cells, round(_N_MASKS * area), rounds=1)
 
 
 def detection_losses(model: CompactCellSam, features: Features, cells: Cells) -> dict[str, Tensor]:
@@ -76,10 +78,12 @@ def _dense_losses(maps: DenseMaps, cells: Cells) -> dict[str, Tensor]:
 def _query_points(model: CompactCellSam, maps: DenseMaps, cells: Cells) -> Tensor:
     """Return ``(B, N, 2)`` anchors: the best peaks, and random points inside cells that teach boxes and duplicates."""
     batch, height, width = cells.index.shape
-    peaks, _ = model.proposals.peaks(maps, _N_PEAKS)
-    tries = torch.randint(height * width, (batch, 8 * _N_RANDOM), device=peaks.device)
+    area = height * width / 256**2
+    n_random = round(_N_RANDOM * area)
+    peaks, _ = model.proposals.peaks(maps, round(_N_PEAKS * area))
+    tries = torch.randint(height * width, (batch, 8 * n_random), device=peaks.device)
     inside = cells.index.flatten(1).gather(1, tries) > 0
-    best = (inside.float() + torch.rand(inside.shape, device=peaks.device) * 0.5).topk(_N_RANDOM, dim=1).indices
+    best = (inside.float() + torch.rand(inside.shape, device=peaks.device) * 0.5).topk(n_random, dim=1).indices
     at = tries.gather(1, best)
     random = torch.stack((at % width, torch.div(at, width, rounding_mode="floor")), -1).float()
     return torch.cat((peaks, random), 1)

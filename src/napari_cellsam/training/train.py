@@ -17,13 +17,14 @@ from torch.utils.data import DataLoader
 from napari_cellsam.data.dataset import list_entries, load_pictures
 from napari_cellsam.errors import CheckpointError, OptionError
 from napari_cellsam.models.network.compact import CompactCellSam, CompactConfig
-from napari_cellsam.training.crops import CropOptions, Crops
+from napari_cellsam.training.crops import CropOptions, Crops, mosaic
 from napari_cellsam.training.objective import losses
 
 __all__ = ["Progress", "TrainOptions", "read_checkpoint", "train"]
 
 _WARM_UP = 0.02  # share of the budget
 _EMA = 0.998
+_LAYOUTS = ((1, 1), (1, 1), (1, 1), (1, 2), (2, 1), (2, 2))  # of mosaics, drawn anew for every batch
 
 
 @dataclass(frozen=True)
@@ -136,6 +137,9 @@ def train(
         for group in optimizer.param_groups:
             group["lr"] = group["base_lr"] * _schedule(share, options.masks_from)
         pictures, labels = (part.to(device, non_blocking=True) for part in next(batches))
+        down, across = _LAYOUTS[int(torch.randint(len(_LAYOUTS), ()))]
+        if options.batch % (down * across) == 0:
+            pictures, labels = mosaic(pictures, labels, down, across)
         pictures = (pictures.float() / 255).contiguous(memory_format=torch.channels_last)
         with torch.autocast(device.type, torch.bfloat16):
             parts = losses(model, pictures, labels, masks_only=masks_only)
