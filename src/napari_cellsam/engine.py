@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from napari_cellsam.data.prepare import prepare
-from napari_cellsam.data.tiling import Candidate, join
+from napari_cellsam.data.tiling import Candidate, Tile, join
 from napari_cellsam.errors import UnsupportedTaskError
 from napari_cellsam.geometry import Frame
 from napari_cellsam.labels import assemble, boxes_of
@@ -23,6 +23,7 @@ from napari_cellsam.types import Detections, Embedding, Image, Mask, Prompt, Seg
 __all__ = ["Model", "load_model"]
 
 _CACHED_FRAMES = 6
+_SMALLEST_FRAME = 32  # pixels: frames are not quartered any further
 
 Progress = Callable[[int, int], None]
 
@@ -49,11 +50,14 @@ def load_model(name: str = "compact", device: str = "auto", precision: str = "au
         If the machine has no such device.
     """
     from napari_cellsam.models.loading import choose_device, choose_dtype, load_backend
-    from napari_cellsam.models.registry import find_weights
+    from napari_cellsam.models.registry import find_model, find_weights, list_models
 
     where = choose_device(device)
     weights = find_weights(name)
-    return Model(load_backend(weights, where, choose_dtype(precision, where)), model_id=weights.stem)
+    backend = load_backend(weights, where, choose_dtype(precision, where))
+    if name in {spec.name for spec in list_models()}:
+        return Model(backend, name, find_model(name).defaults)
+    return Model(backend, weights.stem)
 
 
 class Model:
@@ -65,19 +69,17 @@ class Model:
         The network on its device.
     model_id
         Name that embeddings carry.
+    defaults
+        Options for what a caller leaves open; what these leave open too is the back end's.
     """
 
-    def __init__(self, backend: Backend, model_id: str) -> None:
+    def __init__(self, backend: Backend, model_id: str, defaults: SegmentOptions | None = None) -> None:
         self.backend = backend
         self.model_id = model_id
+        self.defaults = (defaults or SegmentOptions()).with_defaults(backend.defaults)
         self._encoded: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
         self._prepared: tuple[tuple[str, bool], NDArray[np.float32], Any] | None = None
         self._diameters: dict[tuple[str, bool], float | None] = {}
-
-    @property
-    def defaults(self) -> SegmentOptions:
-        """Every option that is left open."""
-        return self.backend.defaults
 
     def embed(self, image: Image | ArrayLike) -> Embedding:
         """Encode a whole image as one field.
@@ -186,19 +188,26 @@ class Model:
         self._require_detector()
         options = (options or SegmentOptions()).with_defaults(self.defaults)
         diameter = self.diameter(image, options)
-        frames, tiles = frames_of(self.backend, image.shape, options, zoom_for(self.backend, diameter))
+        waiting, tiles = frames_of(self.backend, image.shape, options, zoom_for(self.backend, diameter))
         candidates: list[Candidate] = []
         notes: list[str] = []
-        for number, frame in enumerate(frames):
-            candidates += [Candidate(m, s, number) for m, s in self._cells_of(image, frame, options, notes)]
+        for number, frame in enumerate(waiting):  # grows while it is walked
+            cells = self._cells_of(image, frame, options)
+            if cells is None:
+                notes.append("more cells than the detector has queries: parts of the image were looked at in quarters")
+                parts = quarters(frame, self.backend.squashes)
+                waiting += parts
+                tiles += [Tile(part.region, image.shape) for part in parts]
+            else:
+                candidates += [Candidate(mask, score, number) for mask, score in cells]
             if on_progress:
-                on_progress(number + 1, len(frames))
+                on_progress(number + 1, len(waiting))
         kept = join(candidates, tiles)
-        cells = [candidates[i] for i in kept]
+        joined = [candidates[i] for i in kept]
         labels, rows = assemble(
-            [c.mask for c in cells], [c.score for c in cells], image.shape, min_area=options.min_area or 0
+            [c.mask for c in joined], [c.score for c in joined], image.shape, min_area=options.min_area or 0
         )
-        chosen = [cells[row] for row in rows]
+        chosen = [joined[row] for row in rows]
         return Segmentation(
             labels,
             boxes_of(labels),
@@ -210,7 +219,9 @@ class Model:
 
     def diameter(self, image: Image, options: SegmentOptions) -> float | None:
         """Return the cell diameter in pixels by which the image is scaled; None where it stays as it is."""
-        if options.diameter == "native" or (options.diameter == "auto" and squashes(self.backend, image.shape, options)):
+        if options.diameter == "native" or (
+            options.diameter == "auto" and squashes(self.backend, image.shape, options)
+        ):
             return None
         if isinstance(options.diameter, int | float):
             return float(options.diameter)
@@ -228,28 +239,23 @@ class Model:
         area = (region[2] - region[0]) * (region[3] - region[1])
         return self._detect(image, frame, options), float(area)
 
-    def _cells_of(
-        self, image: Image, frame: Frame, options: SegmentOptions, notes: list[str]
-    ) -> Iterator[tuple[Mask, float]]:
-        """Yield the cells of one frame; a frame with more cells than the detector has queries is seen in quarters."""
+    def _cells_of(self, image: Image, frame: Frame, options: SegmentOptions) -> list[tuple[Mask, float]] | None:
+        """Return the cells of one frame with their scores; None if it may hold more than the detector has queries."""
         features = self._features(image, frame, options)
         boxes, scores = self.backend.detect(features)
         counted = scores > self.backend.score_cut(scores, options)
-        if counted.sum() >= self.backend.n_queries and min(frame.size) > 64:
-            notes.append("more cells than the detector has queries: parts of the image were looked at in quarters")
-            del features
-            for quarter in quarters(frame, self.backend.squashes):
-                yield from self._cells_of(image, quarter, options, notes)
-            return
+        y0, x0, y1, x1 = frame.region
+        if counted.sum() >= self.backend.n_queries and min(y1 - y0, x1 - x0) > _SMALLEST_FRAME:
+            return None
         empty = np.zeros((0, 2), np.float32)
         prompts = [PicturePrompt(empty, empty, box=box) for box in boxes[counted]]
         answers = self.backend.decode(features, prompts, whole=False, threshold=options.mask_threshold)
-        for decoded, score in zip(answers, scores[counted], strict=True):
-            if decoded.predicted_iou < (options.min_predicted_iou or 0):
-                continue
-            mask = paste(decoded, frame, image.shape, options.mask_threshold)
-            if mask.area:
-                yield mask, float(score)
+        cells = [
+            (paste(answer, frame, image.shape, options.mask_threshold), float(score))
+            for answer, score in zip(answers, scores[counted], strict=True)
+            if answer.predicted_iou >= (options.min_predicted_iou or 0)
+        ]
+        return [(mask, score) for mask, score in cells if mask.area]
 
     def _detect(self, image: Image, frame: Frame, options: SegmentOptions) -> Detections:
         boxes, scores = self.backend.detect(self._features(image, frame, options))
