@@ -1,4 +1,4 @@
-"""Frames of reference: from image pixels ``(y, x)`` to a network's picture ``(x, y)`` and back; the only place that flips."""
+"""Frames of reference: from image pixels ``(y, x)`` to a network's picture ``(x, y)`` and back."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ class Frame:
     Attributes
     ----------
     region
-        ``(y0, x0, y1, x1)`` whole pixels of the image, the end excluded; may reach beyond the image, where the picture is blank.
+        ``(y0, x0, y1, x1)`` whole pixels of the image, the end excluded; may reach beyond the image, where the picture
+        is blank.
     size
         ``(height, width)`` of the network's picture in its own pixels.
     half_pixel
-        True maps the outer edges onto each other (centres shift by half a pixel); False multiplies coordinates only, as the
-        published package does.
+        True maps the outer edges onto each other (centres shift by half a pixel); False multiplies coordinates only, as
+        the published package does.
     """
 
     region: tuple[int, int, int, int]

@@ -108,14 +108,16 @@ def mix_channels(picture: Tensor, rng: np.random.Generator) -> Tensor:
     picture
         ``(2, H, W)`` nuclear, whole-cell; a channel that the picture does not have is all zero.
     rng
-        Source of chance: a single channel now and then stands in the other place or in both; of two, one is dropped or they swap.
+        Source of chance: a single channel now and then stands in the other place or in both; of two, one is dropped or
+        they swap.
     """
     nuclear, cell = picture[0], picture[1]
     has_nuclear, has_cell = bool(nuclear.any()), bool(cell.any())
     if has_nuclear != has_cell:
         only = nuclear if has_nuclear else cell
+        blank = torch.zeros_like(only)
         u = rng.random()
-        nuclear, cell = (only, only) if u < 0.15 else (only, torch.zeros_like(only)) if u < 0.3 else (torch.zeros_like(only), only)
+        nuclear, cell = (only, only) if u < 0.15 else (only, blank) if u < 0.3 else (blank, only)
     elif has_nuclear and has_cell:
         u = rng.random()
         if u < 0.15:

@@ -70,8 +70,8 @@ def list_entries(folder: Path, split: str | None = None) -> list[DatasetEntry]:
     Parameters
     ----------
     folder
-        Either has an ``index.tsv`` (columns source, file, split, archetype, modality) beside ``<source>/images`` and ``<source>/masks``, or
-        is itself such a pair of folders with equal file names.
+        Either has an ``index.tsv`` (columns source, file, split, archetype, modality) beside ``<source>/images`` and
+        ``<source>/masks``, or is itself such a pair of folders with equal file names.
     split
         Only entries of this split; None for all.
 

@@ -63,7 +63,8 @@ class Backend(Protocol):
     side
         Pixels along the picture that is encoded at once.
     squashes
-        True if the picture always has that side, whatever the region's shape; False if smaller pictures are encoded as they are.
+        True if the picture always has that side, whatever the region's shape; False if smaller pictures are encoded as
+        they are.
     half_pixel
         As `Frame.half_pixel`.
     can_detect
@@ -91,7 +92,17 @@ class Backend(Protocol):
         """Return what of a whole prepared image ``(3, Y, X)`` all its regions must share, so that no seams show."""
 
     def encode(self, prepared: NDArray[np.float32], size: tuple[int, int], shared: Any) -> Any:
-        """Return the features of a prepared region ``(3, h, w)`` scaled to a picture of ``size``; ``shared`` is from `measure`."""
+        """Return the features of a prepared region.
+
+        Parameters
+        ----------
+        prepared
+            ``(3, h, w)`` in 0-1.
+        size
+            ``(height, width)`` of the picture that it is scaled to.
+        shared
+            What `measure` returned for the whole image.
+        """
 
     def embedding(self, features: Any) -> NDArray[np.float32]:
         """Return the mask branch's embedding ``(256, h, w)``."""
@@ -105,6 +116,6 @@ class Backend(Protocol):
     def decode(self, features: Any, prompts: list[PicturePrompt], *, whole: bool, threshold: float) -> list[Decoded]:
         """Return one mask per prompt.
 
-        ``whole`` asks for logits that can be given back as a previous mask; ``threshold`` is the probability from which a pixel will
-        belong to the cell: everything above it must be there.
+        ``whole`` asks for logits that can be given back as a previous mask; ``threshold`` is the probability from which
+        a pixel will belong to the cell: everything above it must be there.
         """

@@ -73,8 +73,8 @@ class CompactBackend:
     def measure(self, prepared: NDArray[np.float32]) -> None:
         """Return nothing: preparation has scaled the whole image already."""
 
-    def encode(self, prepared: NDArray[np.float32], size: tuple[int, int], shared: None) -> _Encoded:
-        """Return the features of a prepared region ``(3, h, w)`` scaled to a picture of ``size``, padded with zeros to whole strides."""
+    def encode(self, prepared: NDArray[np.float32], size: tuple[int, int], shared: None = None) -> _Encoded:  # noqa: ARG002 - nothing is shared
+        """Return the features of a prepared region ``(3, h, w)`` as a picture of ``size``, padded to whole strides."""
         picture = torch.from_numpy(np.ascontiguousarray(prepared))[None].to(self.device)
         if tuple(picture.shape[-2:]) != size:
             picture = F.interpolate(picture, size, mode="bilinear", antialias=True).clamp(0, 1)
@@ -100,12 +100,17 @@ class CompactBackend:
         scores, order = found.logits[-1][0].float().sigmoid().sort(descending=True)
         return found.boxes[-1][0][order].float().cpu().numpy(), scores.cpu().numpy()
 
-    def score_cut(self, scores: NDArray[np.float32], options: SegmentOptions) -> float:
-        """Return the score above which a box counts: the option itself, since the compact model's scores are calibrated by its training."""
+    def score_cut(self, scores: NDArray[np.float32], options: SegmentOptions) -> float:  # noqa: ARG002 - has one rule
+        """Return the score above which a box counts: the option itself, which training has calibrated."""
         return float(options.box_score or 0.0)
 
     def decode(
-        self, features: _Encoded, prompts: list[PicturePrompt], *, whole: bool = False, threshold: float = 0.5
+        self,
+        features: _Encoded,
+        prompts: list[PicturePrompt],
+        *,
+        whole: bool = False,  # noqa: ARG002 - a window is always decoded whole
+        threshold: float = 0.5,  # noqa: ARG002
     ) -> list[Decoded]:
         """Return one mask per prompt; a window is always decoded whole."""
         results: list[Decoded] = []

@@ -83,7 +83,7 @@ def frame_for(backend: Backend, shape: tuple[int, int], prompt: Prompt, options:
 
     def margin(frame: Frame) -> float:
         inner = [
-            min(c - low, high - c) if 0 < low or high < n else math.inf
+            min(c - low, high - c) if low > 0 or high < n else math.inf
             for c, low, high, n in zip(centre, frame.region[:2], frame.region[2:], shape, strict=True)
         ]
         return min(inner)

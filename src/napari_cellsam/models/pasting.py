@@ -64,7 +64,8 @@ def paste(
 def _resample(decoded: Decoded, frame: Frame, axis: int, start: int, stop: int) -> NDArray[np.float32]:
     """Return the interpolation matrix from the logits' grid to image pixels ``start`` to ``stop`` along an axis.
 
-    As in SAM, the grid is first scaled to the network's picture and from there to the image, both bilinear with aligned outer edges.
+    As in SAM, the grid is first scaled to the network's picture and from there to the image, both bilinear with aligned
+    outer edges.
     """
     first, last = decoded.window[1 - axis], decoded.window[3 - axis]  # the window is x before y
     n_grid, zoom = decoded.logits.shape[axis], frame.zoom[axis]

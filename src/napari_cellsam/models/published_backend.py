@@ -90,8 +90,8 @@ class PublishedBackend:
         with torch.inference_mode():
             return self.network.measure_scale(torch.from_numpy(prepared))
 
-    def encode(self, prepared: NDArray[np.float32], size: tuple[int, int], shared: Scale) -> _Lazy:
-        """Return the features of a prepared region ``(3, h, w)``, squashed to the field; ``size`` is always the field's."""
+    def encode(self, prepared: NDArray[np.float32], size: tuple[int, int], shared: Scale) -> _Lazy:  # noqa: ARG002 - always the field's
+        """Return the features of a prepared region ``(3, h, w)``, squashed to the field."""
         return _Lazy(self.network, torch.from_numpy(np.ascontiguousarray(prepared)), shared)
 
     def embedding(self, features: _Lazy) -> NDArray[np.float32]:
@@ -113,7 +113,7 @@ class PublishedBackend:
         return found.boxes.float().cpu().numpy(), found.scores.float().cpu().numpy()
 
     def score_cut(self, scores: NDArray[np.float32], options: SegmentOptions) -> float:
-        """Return the score above which a box counts: the option itself, or moved by the image's scores as in the package."""
+        """Return the score above which a box counts: the option itself, or moved by the scores as in the package."""
         threshold = float(options.box_score or 0.0)
         return adaptive_cut(torch.from_numpy(scores), threshold) if options.score_rule == "adaptive" else threshold
 

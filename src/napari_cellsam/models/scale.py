@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-
     from napari_cellsam.types import Detections
 
 __all__ = ["centre_region", "estimate_diameter"]
@@ -24,13 +23,14 @@ def estimate_diameter(
 ) -> float | None:
     """Estimate the median diameter of the cells.
 
-    A detector is most sure of cells of the size that it was trained on, so the zoom at which it finds most, surest and most
-    nominal cells is the right one. Each look's own answer proposes the next zoom, until a look confirms itself.
+    A detector is most sure of cells of the size that it was trained on, so the zoom at which it finds most, surest and
+    most nominal cells is the right one. Each look's own answer proposes the next zoom, until a look confirms itself.
 
     Parameters
     ----------
     look
-        Returns, for a zoom, the detections in a sample of the image, boxes in image pixels, and the sample's area in pixels.
+        Returns, for a zoom, the detections in a sample of the image, boxes in image pixels, and the sample's area in
+        pixels.
     nominal
         Diameter in picture pixels that the detector was trained around.
     limits

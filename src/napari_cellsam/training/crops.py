@@ -63,7 +63,8 @@ class Crops(IterableDataset[tuple[Tensor, Tensor]]):
             if picture.diameter > 0:
                 groups[picture.group].append(picture)
         self.groups = list(groups.values())
-        # A group counts by the root of its pixels, so that large ones do not drown the rest, and not beyond its pictures.
+        # A group counts by the root of its pixels, so that large ones do not drown the rest, and not beyond its number
+        # of pictures.
         crops = [sum(p.labels.size for p in group) / options.side**2 for group in self.groups]
         weights = np.array([min(n**0.5, len(group)) for n, group in zip(crops, self.groups, strict=True)])
         self.weights = weights / weights.sum() if len(weights) else weights

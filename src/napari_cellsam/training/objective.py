@@ -45,7 +45,9 @@ def losses(model: CompactCellSam, pictures: Tensor, labels: Tensor, *, masks_onl
             wide, fine = model.backbone(pictures * 2 - 0.5)
         return mask_losses(model, Features(wide, model.neck(wide), fine), cells, round(_N_MASKS_ALONE * area), rounds=2)
     features = model.encode(pictures)
-    return detection_losses(model, features, cells) | mask_losses(model, features, cells, round(_N_MASKS * area), rounds=1)
+    return detection_losses(model, features, cells) | mask_losses(
+        model, features, cells, round(_N_MASKS * area), rounds=1
+    )
 
 
 def detection_losses(model: CompactCellSam, features: Features, cells: Cells) -> dict[str, Tensor]:
@@ -92,8 +94,8 @@ def _query_points(model: CompactCellSam, maps: DenseMaps, cells: Cells) -> Tenso
 def _query_losses(found: Found, cells: Cells) -> dict[str, Tensor]:
     """Return the set-prediction losses of every decoder layer.
 
-    A query can only answer for the cell under its anchor point, so the best one-to-one matching is the best query of each cell;
-    all others are to score 0. Boxes are learned by every query inside a cell.
+    A query can only answer for the cell under its anchor point, so the best one-to-one matching is the best query of
+    each cell; all others are to score 0. Boxes are learned by every query inside a cell.
     """
     height, width = cells.index.shape[1:]
     x = found.points[..., 0].round().long().clamp(0, width - 1)
@@ -133,7 +135,7 @@ def _best_queries(logits: Tensor, overlap: Tensor, under: Tensor, n_cells: int) 
 def mask_losses(
     model: CompactCellSam, features: Features, cells: Cells, n_masks: int, rounds: int
 ) -> dict[str, Tensor]:
-    """Return the losses of the mask branch on ``n_masks`` cells per picture; every further round adds a corrective click."""
+    """Return the losses of the mask branch on ``n_masks`` cells per picture; further rounds add a corrective click."""
     chosen = choose_cells(cells, n_masks)
     if len(chosen) == 0:
         return {}

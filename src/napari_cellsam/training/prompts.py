@@ -60,7 +60,7 @@ def draw_prompts(cells: Cells, chosen: Tensor, box_share: float = 0.5) -> Window
 
 
 def _clicks(cells: Cells, chosen: Tensor, windows: Tensor) -> tuple[Tensor, Tensor]:
-    """Return three points inside each cell ``(N, 3, 2)``, the first near its centre half of the time, and one outside ``(N, 2)``."""
+    """Return three points inside each cell ``(N, 3, 2)``, half of the first ones central, and one outside ``(N, 2)``."""
     n, device = len(chosen), windows.device
     grid = torch.rand(n, 48, 2, device=device)
     span = cells.boxes[chosen, None, 2:] - cells.boxes[chosen, None, :2]

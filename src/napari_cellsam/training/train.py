@@ -6,7 +6,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +40,8 @@ class TrainOptions:
     minutes
         Budget of computing time, earlier runs on the same checkpoint included; the learning rate follows it.
     masks_from
-        Share of the budget after which the second stage begins: detector and encoder are frozen, the mask branch learns on,
-        with corrective clicks.
+        Share of the budget after which the second stage begins: detector and encoder are frozen, the mask branch learns
+        on, with corrective clicks.
     batch
         Crops per step.
     rate
@@ -64,7 +64,7 @@ class TrainOptions:
     rate: float = 1.2e-3
     device: str = "cpu"
     workers: int = 1
-    crops: CropOptions = CropOptions()
+    crops: CropOptions = field(default_factory=CropOptions)
     save_minutes: float = 4.0
 
     def __post_init__(self) -> None:
@@ -101,8 +101,9 @@ def train(
 ) -> CompactCellSam:
     """Train a compact model and return its averaged weights.
 
-    Stage 1 trains detector, encoder and mask branch together (the published recipe starts from SAM's encoder; this one starts from
-    nothing, where the mask loss is the best teacher an encoder can have); stage 2 is the published one: everything frozen but the mask branch.
+    Stage 1 trains detector, encoder and mask branch together (the published recipe starts from SAM's encoder; this one
+    starts from nothing, where the mask loss is the best teacher an encoder can have); stage 2 is the published one:
+    everything frozen but the mask branch.
 
     Parameters
     ----------

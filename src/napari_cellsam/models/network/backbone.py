@@ -11,8 +11,8 @@ __all__ = ["PyramidBackbone"]
 class PyramidBackbone(nn.Module):
     """Encode a picture at stride 8 (wide) and stride 4 (fine).
 
-    A timm ResNet of basic blocks (dense 3 x 3 convolutions: on a CPU in bf16 they cost less than depthwise ones) whose stem goes to
-    stride 4 at once, under a top-down feature pyramid (Lin et al., CVPR 2017).
+    A timm ResNet of basic blocks (dense 3 x 3 convolutions: on a CPU in bf16 they cost less than depthwise ones) whose
+    stem goes to stride 4 at once, under a top-down feature pyramid (Lin et al., CVPR 2017).
 
     Parameters
     ----------

@@ -22,7 +22,8 @@ class DenseMaps(NamedTuple):
     centre
         ``(B, 1, H, W)`` logits: is this the centre of a cell?
     extent
-        ``(B, 4, H, W)`` logarithms of the distances, in pixels, to the left, top, right and bottom edge of the cell under the pixel.
+        ``(B, 4, H, W)`` logarithms of the distances, in pixels, to the left, top, right and bottom edge of the cell
+        under the pixel.
     inside
         ``(B, 2, H, W)`` logits: is this in a cell; is it at a border between cells? Help in training only.
     """
@@ -69,7 +70,8 @@ class Proposals(nn.Module):
         maps
             As `forward` returned them.
         n_most
-            How many to return per picture at the most; all pictures return the same number, the surplus ones with logit -inf.
+            How many to return per picture at the most; all pictures return the same number, the surplus ones with
+            logit -inf.
 
         Returns
         -------
@@ -85,4 +87,3 @@ class Proposals(nn.Module):
         column, row = index % width, torch.div(index, width, rounding_mode="floor")
         points = torch.stack((column, row), -1).float() * self.stride + (self.stride - 1) / 2
         return points, logits
-

@@ -1,7 +1,7 @@
 """Bilinear sampling of feature maps at points and over windows, written as matrix products.
 
-PyTorch's ``grid_sample`` is slow in training on a CPU, and in bfloat16 with channels-last memory it crashes there (2.15).
-Interpolation weights are hat functions, so a product with a small matrix does the same.
+PyTorch's ``grid_sample`` is slow in training on a CPU, and in bfloat16 with channels-last memory it crashes there
+(2.15). Interpolation weights are hat functions, so a product with a small matrix does the same.
 """
 
 from __future__ import annotations

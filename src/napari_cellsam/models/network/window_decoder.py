@@ -44,8 +44,8 @@ class WindowPrompts(NamedTuple):
 class WindowDecoder(nn.Module):
     """Decode masks from windows of the embedding.
 
-    The modules are segment-anything's prompt encoder and mask decoder (Kirillov et al., ICCV 2023); the fine features enter
-    at the last up-scaling step, as the skip connections of SAM 2 (Ravi et al., 2024).
+    The modules are segment-anything's prompt encoder and mask decoder (Kirillov et al., ICCV 2023); the fine features
+    enter at the last up-scaling step, as the skip connections of SAM 2 (Ravi et al., 2024).
 
     Parameters
     ----------
@@ -153,7 +153,6 @@ def _embed_points(encoder: PromptEncoder, points: Tensor, labels: Tensor, side: 
     code = torch.where(labels[..., None] < 0, torch.zeros_like(code), code)
     kinds = torch.cat((encoder.not_a_point_embed.weight, *(e.weight for e in encoder.point_embeddings)))
     return code + kinds[labels + 1]
-
 
 
 def _cut(features: Tensor, prompts: WindowPrompts, stride: int, n: int) -> Tensor:
