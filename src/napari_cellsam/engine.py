@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from napari_cellsam.data.prepare import prepare
 from napari_cellsam.data.tiling import Candidate, Tile, join
 from napari_cellsam.errors import UnsupportedTaskError
 from napari_cellsam.geometry import Frame
 from napari_cellsam.labels import assemble, boxes_of
 from napari_cellsam.models.backend import Backend, PicturePrompt
+from napari_cellsam.models.frame_features import FrameFeatures
 from napari_cellsam.models.framing import frame_at, frame_for, frames_of, quarters, squashes, whole_frame, zoom_for
 from napari_cellsam.models.pasting import paste
 from napari_cellsam.models.scale import centre_region, estimate_diameter
@@ -22,8 +21,9 @@ from napari_cellsam.types import Detections, Embedding, Image, Mask, Prompt, Seg
 
 __all__ = ["Model", "load_model"]
 
-_CACHED_FRAMES = 6
-_SMALLEST_FRAME = 32  # pixels: frames are not quartered any further
+_MOST_SPLITS = 2  # frames with too many cells are seen in quarters, and those in quarters, but not on and on
+_NOTE_SPLIT = "more cells than the detector has queries: parts of the image were looked at in quarters"
+_NOTE_FULL = "a part of the image still held more cells than queries: give a higher box_score or a smaller diameter"
 
 Progress = Callable[[int, int], None]
 
@@ -77,8 +77,7 @@ class Model:
         self.backend = backend
         self.model_id = model_id
         self.defaults = (defaults or SegmentOptions()).with_defaults(backend.defaults)
-        self._encoded: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
-        self._prepared: tuple[tuple[str, bool], NDArray[np.float32], Any] | None = None
+        self._features = FrameFeatures(backend)
         self._diameters: dict[tuple[str, bool], float | None] = {}
 
     def embed(self, image: Image | ArrayLike) -> Embedding:
@@ -95,7 +94,7 @@ class Model:
             ``array`` is ``(256, h, w)`` float32.
         """
         image = _as_image(image)
-        features = self._features(image, whole_frame(self.backend, image.shape), self.defaults)
+        features = self._features.of(image, whole_frame(self.backend, image.shape), clahe=bool(self.defaults.clahe))
         return Embedding(self.backend.embedding(features), image.shape, image.image_id, self.model_id)
 
     def detect(self, image: Image | ArrayLike, box_score: float | None = None) -> Detections:
@@ -154,7 +153,7 @@ class Model:
             groups.setdefault(frame, []).append(i)
         masks: dict[int, Mask] = {}
         for frame, members in groups.items():
-            features = self._features(image, frame, options)
+            features = self._features.of(image, frame, clahe=bool(options.clahe))
             asked = [_to_picture(prompts[i], frame) for i in members]
             answers = self.backend.decode(features, asked, whole=logits, threshold=options.mask_threshold)
             for i, decoded in zip(members, answers, strict=True):
@@ -188,22 +187,13 @@ class Model:
         self._require_detector()
         options = (options or SegmentOptions()).with_defaults(self.defaults)
         diameter = self.diameter(image, options)
-        waiting, tiles = frames_of(self.backend, image.shape, options, zoom_for(self.backend, diameter))
-        candidates: list[Candidate] = []
-        notes: list[str] = []
-        for number, frame in enumerate(waiting):  # grows while it is walked
-            cells = self._cells_of(image, frame, options)
-            if cells is None:
-                notes.append("more cells than the detector has queries: parts of the image were looked at in quarters")
-                parts = quarters(frame, self.backend.squashes)
-                waiting += parts
-                tiles += [Tile(part.region, image.shape) for part in parts]
-            else:
-                candidates += [Candidate(mask, score, number) for mask, score in cells]
+        frames, tiles = frames_of(self.backend, image.shape, options, zoom_for(self.backend, diameter))
+        search = _Search(frames, tiles, [0] * len(frames))
+        for number, frame in enumerate(search.frames):  # grows while it is walked
+            self._look_into(image, frame, number, options, search)
             if on_progress:
-                on_progress(number + 1, len(waiting))
-        kept = join(candidates, tiles)
-        joined = [candidates[i] for i in kept]
+                on_progress(number + 1, len(search.frames))
+        joined = [search.candidates[i] for i in join(search.candidates, search.tiles)]
         labels, rows = assemble(
             [c.mask for c in joined], [c.score for c in joined], image.shape, min_area=options.min_area or 0
         )
@@ -214,14 +204,12 @@ class Model:
             np.array([c.score for c in chosen], np.float32),
             np.array([c.mask.score for c in chosen], np.float32),
             diameter,
-            tuple(dict.fromkeys(notes)),
+            tuple(dict.fromkeys(search.notes)),
         )
 
     def diameter(self, image: Image, options: SegmentOptions) -> float | None:
         """Return the cell diameter in pixels by which the image is scaled; None where it stays as it is."""
-        if options.diameter == "native" or (
-            options.diameter == "auto" and squashes(self.backend, image.shape, options)
-        ):
+        if options.diameter == "native" or squashes(self.backend, image.shape, options):
             return None
         if isinstance(options.diameter, int | float):
             return float(options.diameter)
@@ -239,28 +227,34 @@ class Model:
         area = (region[2] - region[0]) * (region[3] - region[1])
         return self._detect(image, frame, options), float(area)
 
-    def _cells_of(self, image: Image, frame: Frame, options: SegmentOptions) -> list[tuple[Mask, float]] | None:
-        """Return the cells of one frame with their scores; None if it may hold more than the detector has queries."""
-        features = self._features(image, frame, options)
+    def _look_into(self, image: Image, frame: Frame, number: int, options: SegmentOptions, search: _Search) -> None:
+        """Add the cells of a frame to a search, or its quarters if it may hold more than the detector has queries."""
+        features = self._features.of(image, frame, clahe=bool(options.clahe))
         boxes, scores = self.backend.detect(features)
         counted = scores > self.backend.score_cut(scores, options)
-        y0, x0, y1, x1 = frame.region
-        if counted.sum() >= self.backend.n_queries and min(y1 - y0, x1 - x0) > _SMALLEST_FRAME:
-            return None
+        if counted.sum() >= self.backend.n_queries:
+            if search.n_splits[number] < _MOST_SPLITS:
+                search.split(number, quarters(frame, self.backend.squashes))
+                return
+            search.notes.append(_NOTE_FULL)
         empty = np.zeros((0, 2), np.float32)
         prompts = [PicturePrompt(empty, empty, box=box) for box in boxes[counted]]
         answers = self.backend.decode(features, prompts, whole=False, threshold=options.mask_threshold)
-        cells = [
-            (paste(answer, frame, image.shape, options.mask_threshold), float(score))
-            for answer, score in zip(answers, scores[counted], strict=True)
-            if answer.predicted_iou >= (options.min_predicted_iou or 0)
-        ]
-        return [(mask, score) for mask, score in cells if mask.area]
+        for answer, score in zip(answers, scores[counted], strict=True):
+            mask = paste(answer, frame, image.shape, options.mask_threshold)
+            if mask.area and answer.predicted_iou >= (options.min_predicted_iou or 0):
+                search.candidates.append(Candidate(mask, float(score), number))
 
     def _detect(self, image: Image, frame: Frame, options: SegmentOptions) -> Detections:
-        boxes, scores = self.backend.detect(self._features(image, frame, options))
+        boxes, scores = self.backend.detect(self._features.of(image, frame, clahe=bool(options.clahe)))
         counted = scores >= self.backend.score_cut(scores, options)
         return Detections(frame.boxes_to_image(boxes[counted]), scores[counted])
+
+    def forget(self) -> None:
+        """Drop all that is kept of images: encoded tiles, the prepared image, estimated diameters."""
+        self._encoded.clear()
+        self._prepared = None
+        self._diameters.clear()
 
     def _prompt_zoom(self, image: Image, prompts: Sequence[Prompt], options: SegmentOptions) -> float:
         """Return the zoom for prompts: from their boxes where all have one, else from the image's cells."""
@@ -272,50 +266,36 @@ class Model:
             return zoom_for(self.backend, float(np.sqrt(np.median(sides))))
         return zoom_for(self.backend, self.diameter(image, options))
 
-    def _features(self, image: Image, frame: Frame, options: SegmentOptions) -> Any:
-        """Return the features of a frame, from the few that are kept."""
-        key = image.image_id, bool(options.clahe), frame
-        if key in self._encoded:
-            self._encoded.move_to_end(key)
-            return self._encoded[key]
-        prepared, shared = self._prepare(image, bool(options.clahe))
-        features = self.backend.encode(_cut(prepared, frame.region), frame.size, shared)
-        self._encoded[key] = features
-        while len(self._encoded) > _CACHED_FRAMES:
-            self._encoded.popitem(last=False)
-        return features
-
-    def _prepare(self, image: Image, clahe: bool) -> tuple[NDArray[np.float32], Any]:
-        """Return the prepared image and what its regions share; the newest one is kept."""
-        key = image.image_id, clahe
-        if self._prepared is None or self._prepared[0] != key:
-            self._prepared = None  # frees the older one first
-            prepared = prepare(image, clahe=clahe)
-            self._prepared = key, prepared, self.backend.measure(prepared)
-        return self._prepared[1:]
-
     def _require_detector(self) -> None:
         if not self.backend.can_detect:
             raise UnsupportedTaskError(
-                f"model {self.model_id!r} is a SAM model without CellFinder: it answers clicks and boxes, but cannot find "
-                "cells by itself. Use a CellSAM model or 'compact' for automatic segmentation."
+                f"model {self.model_id!r} is a SAM model without CellFinder: it answers clicks and boxes, but cannot "
+                "find cells by itself. Use a CellSAM model or 'compact' for automatic segmentation."
             )
+
+
+@dataclass
+class _Search:
+    """What was seen of an image so far; frames, tiles and numbers of splits belong together."""
+
+    frames: list[Frame]
+    tiles: list[Tile]
+    n_splits: list[int]
+    candidates: list[Candidate] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def split(self, number: int, parts: list[Frame]) -> None:
+        """Put parts of a frame at the end, to be looked at in its place."""
+        shape = self.tiles[number].shape
+        seen = [part for part in parts if part.region[0] < shape[0] and part.region[1] < shape[1]]
+        self.frames += seen
+        self.tiles += [Tile(part.region, shape) for part in seen]
+        self.n_splits += [self.n_splits[number] + 1] * len(seen)
+        self.notes.append(_NOTE_SPLIT)
 
 
 def _as_image(image: Image | ArrayLike) -> Image:
     return image if isinstance(image, Image) else Image.from_array(image)
-
-
-def _cut(prepared: NDArray[np.float32], region: tuple[int, int, int, int]) -> NDArray[np.float32]:
-    """Return a region ``(y0, x0, y1, x1)`` of ``(3, Y, X)``, zero beyond the image."""
-    y0, x0, y1, x1 = region
-    part = prepared[:, max(y0, 0) : y1, max(x0, 0) : x1]
-    beyond = (
-        (0, 0),
-        (max(-y0, 0), max(y1 - prepared.shape[1], 0)),
-        (max(-x0, 0), max(x1 - prepared.shape[2], 0)),
-    )
-    return np.pad(part, beyond) if any(map(any, beyond)) else part
 
 
 def _to_picture(prompt: Prompt, frame: Frame) -> PicturePrompt:
