@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from napari_cellsam.data.tiling import Candidate, Tile, join
+from napari_cellsam.data.tiling import Candidate, join
 from napari_cellsam.errors import UnsupportedTaskError
 from napari_cellsam.geometry import Frame
 from napari_cellsam.labels import assemble, boxes_of
@@ -17,13 +16,10 @@ from napari_cellsam.models.frame_features import FrameFeatures
 from napari_cellsam.models.framing import frame_at, frame_for, frames_of, quarters, squashes, whole_frame, zoom_for
 from napari_cellsam.models.pasting import paste
 from napari_cellsam.models.scale import centre_region, estimate_diameter
+from napari_cellsam.models.search import Search
 from napari_cellsam.types import Detections, Embedding, Image, Mask, Prompt, Segmentation, SegmentOptions
 
 __all__ = ["Model", "load_model"]
-
-_MOST_SPLITS = 2  # frames with too many cells are seen in quarters, and those in quarters, but not on and on
-_NOTE_SPLIT = "more cells than the detector has queries: parts of the image were looked at in quarters"
-_NOTE_FULL = "a part of the image still held more cells than queries: give a higher box_score or a smaller diameter"
 
 Progress = Callable[[int, int], None]
 
@@ -188,7 +184,7 @@ class Model:
         options = (options or SegmentOptions()).with_defaults(self.defaults)
         diameter = self.diameter(image, options)
         frames, tiles = frames_of(self.backend, image.shape, options, zoom_for(self.backend, diameter))
-        search = _Search(frames, tiles, [0] * len(frames))
+        search = Search(frames, tiles)
         for number, frame in enumerate(search.frames):  # grows while it is walked
             self._look_into(image, frame, number, options, search)
             if on_progress:
@@ -227,16 +223,14 @@ class Model:
         area = (region[2] - region[0]) * (region[3] - region[1])
         return self._detect(image, frame, options), float(area)
 
-    def _look_into(self, image: Image, frame: Frame, number: int, options: SegmentOptions, search: _Search) -> None:
+    def _look_into(self, image: Image, frame: Frame, number: int, options: SegmentOptions, search: Search) -> None:
         """Add the cells of a frame to a search, or its quarters if it may hold more than the detector has queries."""
         features = self._features.of(image, frame, clahe=bool(options.clahe))
         boxes, scores = self.backend.detect(features)
         counted = scores > self.backend.score_cut(scores, options)
-        if counted.sum() >= self.backend.n_queries:
-            if search.n_splits[number] < _MOST_SPLITS:
-                search.split(number, quarters(frame, self.backend.squashes))
-                return
-            search.notes.append(_NOTE_FULL)
+        full = counted.sum() >= self.backend.n_queries
+        if full and search.split(number, quarters(frame, self.backend.squashes)):
+            return
         empty = np.zeros((0, 2), np.float32)
         prompts = [PicturePrompt(empty, empty, box=box) for box in boxes[counted]]
         answers = self.backend.decode(features, prompts, whole=False, threshold=options.mask_threshold)
@@ -252,8 +246,7 @@ class Model:
 
     def forget(self) -> None:
         """Drop all that is kept of images: encoded tiles, the prepared image, estimated diameters."""
-        self._encoded.clear()
-        self._prepared = None
+        self._features.forget()
         self._diameters.clear()
 
     def _prompt_zoom(self, image: Image, prompts: Sequence[Prompt], options: SegmentOptions) -> float:
@@ -272,26 +265,6 @@ class Model:
                 f"model {self.model_id!r} is a SAM model without CellFinder: it answers clicks and boxes, but cannot "
                 "find cells by itself. Use a CellSAM model or 'compact' for automatic segmentation."
             )
-
-
-@dataclass
-class _Search:
-    """What was seen of an image so far; frames, tiles and numbers of splits belong together."""
-
-    frames: list[Frame]
-    tiles: list[Tile]
-    n_splits: list[int]
-    candidates: list[Candidate] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-    def split(self, number: int, parts: list[Frame]) -> None:
-        """Put parts of a frame at the end, to be looked at in its place."""
-        shape = self.tiles[number].shape
-        seen = [part for part in parts if part.region[0] < shape[0] and part.region[1] < shape[1]]
-        self.frames += seen
-        self.tiles += [Tile(part.region, shape) for part in seen]
-        self.n_splits += [self.n_splits[number] + 1] * len(seen)
-        self.notes.append(_NOTE_SPLIT)
 
 
 def _as_image(image: Image | ArrayLike) -> Image:
