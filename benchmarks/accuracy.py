@@ -2,8 +2,8 @@
 
 Usage: python benchmarks/accuracy.py FOLDER [--model compact] [--split val] [--sheet sheet.png]
 
-FOLDER is a data set as `napari-cellsam train` takes it. For every source: F1 at IoU 0.6 of the model and of
-scikit-image's Otsu threshold with distance watershed on the same pictures; median and mean IoU of each cell's mask after
+FOLDER is a data set as `napari-cellsam train` takes it. For every source: F1 at IoU 0.6 of the model and of scikit-
+image's Otsu threshold with distance watershed on the same pictures; median and mean IoU of each cell's mask after
 one click at its innermost point. ``--sheet`` draws results (true outlines green, the model's magenta).
 """
 

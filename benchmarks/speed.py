@@ -2,10 +2,10 @@
 
 Usage: python benchmarks/speed.py [--threads 2] [--weights published.pt] [--precision fp32]
 
-Every row is a process of its own. Pictures are synthetic nuclei; the 512 x 512 one has about 200 cells. Seconds are of
-the second run in the process (the first also pays for memory and kernels). Memory is the peak above an interpreter that
-has imported torch. ``--weights`` adds rows for weights of published size: the whole picture with 200 given boxes, in fp32
-and bf16.
+Every row is a process of its own. Pictures are synthetic nuclei; the 512 x 512 one has about 200 cells. Seconds are
+of the second run in the process (the first also pays for memory and kernels). Memory is the peak above an
+interpreter that has imported torch. ``--weights`` adds rows for weights of published size: the whole picture with
+200 given boxes, in fp32 and bf16.
 """
 
 from __future__ import annotations
