@@ -18,6 +18,8 @@ __all__ = ["frame_at", "frame_for", "frames_of", "quarters", "squashes", "whole_
 
 _ZOOM_LIMITS = (0.1, 4.0)
 _PROMPT_OCTAVES = 1.0  # a box within this many octaves of the nominal size needs no zoom of its own
+_SMALLEST_TILE = 8  # pixels of the image
+_QUARTER = 0.6  # of a frame's side, so that quarters overlap by a third of their own
 _ROOM = 1.5  # a prompt's tile is at least this many times as long as its box
 
 
@@ -62,13 +64,17 @@ def frames_of(
     """Return the frames that cover an image, and their tiles, in the same order."""
     if squashes(backend, shape, options):
         return [whole_frame(backend, shape)], plan_tiles(shape, max(shape), 0)
-    side = max(math.floor(backend.side / zoom), 8)
+    side = max(math.floor(backend.side / zoom), _SMALLEST_TILE)
     tiles = plan_tiles(shape, side, round(side * (options.overlap or 0.0)))
     return [frame_at(backend, tile.region, zoom) for tile in tiles], tiles
 
 
 def frame_for(backend: Backend, shape: tuple[int, int], prompt: Prompt, options: SegmentOptions, zoom: float) -> Frame:
-    """Return the frame in which a prompt is decoded: the tile that shows most of what lies around it."""
+    """Return the frame in which a prompt is decoded.
+
+    It is the tile with most room around the prompt, so that prompts of one place share a tile; where no tile has
+    enough, it is a frame of the same size around the prompt.
+    """
     if squashes(backend, shape, options):
         return whole_frame(backend, shape)
     y0, x0, y1, x1 = _extent(prompt)
@@ -78,17 +84,49 @@ def frame_for(backend: Backend, shape: tuple[int, int], prompt: Prompt, options:
         if abs(octaves) > _PROMPT_OCTAVES:  # whole octaves, so that prompts of like size share a tile
             zoom = zoom / 2 ** round(octaves)
     zoom = min(zoom, backend.side / (_ROOM * max(y1 - y0 + 1, x1 - x0 + 1)))
-    frames, _ = frames_of(backend, shape, options, zoom)
-    centre = np.array([(y0 + y1) / 2, (x0 + x1) / 2])
+    room = backend.nominal_diameter / zoom
+    (top, bottom), (left, right) = (
+        _span_around(low, high, spans, n, room)
+        for low, high, spans, n in zip((y0, x0), (y1, x1), _spans(backend, shape, options, zoom), shape, strict=True)
+    )
+    return frame_at(backend, (top, left, bottom, right), zoom)
 
-    def margin(frame: Frame) -> float:
-        inner = [
-            min(c - low, high - c) if low > 0 or high < n else math.inf
-            for c, low, high, n in zip(centre, frame.region[:2], frame.region[2:], shape, strict=True)
-        ]
-        return min(inner)
 
-    return max(frames, key=margin)
+def _spans(
+    backend: Backend, shape: tuple[int, int], options: SegmentOptions, zoom: float
+) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    """Return start and end of the rows of tiles, and of the columns."""
+    side = max(math.floor(backend.side / zoom), _SMALLEST_TILE)
+    overlap = round(side * (options.overlap or 0.0))
+    rows = [tile.region[::2] for tile in plan_tiles((shape[0], 1), side, overlap)]
+    columns = [tile.region[1::2] for tile in plan_tiles((1, shape[1]), side, overlap)]
+    return rows, columns
+
+
+def _span_around(low: float, high: float, spans: list[tuple[int, int]], n: int, room: float) -> tuple[int, int]:
+    """Return the span with most room on both sides of ``low`` to ``high``, or a new one where none has enough.
+
+    Parameters
+    ----------
+    low, high
+        First and last pixel that matter.
+    spans
+        Start and end of the tiles along a side of ``n`` pixels.
+    n
+        Pixels along the side; behind its ends nothing can be cut off.
+    room
+        Pixels that are enough.
+    """
+
+    def gap(span: tuple[int, int]) -> float:
+        return min(low - span[0] if span[0] > 0 else math.inf, span[1] - 1 - high if span[1] < n else math.inf)
+
+    best = max(spans, key=gap)
+    length = best[1] - best[0]
+    if gap(best) >= min(room, (length - (high - low)) / 2 - 1):
+        return best
+    start = min(max(round((low + high + 1 - length) / 2), 0), n - length)
+    return start, start + length
 
 
 def _extent(prompt: Prompt) -> tuple[float, float, float, float]:
@@ -105,10 +143,8 @@ def _extent(prompt: Prompt) -> tuple[float, float, float, float]:
 
 def quarters(frame: Frame, squashed: bool) -> list[Frame]:
     """Return the four overlapping parts of a frame, at twice the zoom where its picture has a fixed size."""
-    (y0, x0, y1, x1), result = frame.region, []
-    height, width = math.ceil((y1 - y0) * 0.6), math.ceil((x1 - x0) * 0.6)
+    y0, x0, y1, x1 = frame.region
+    height, width = math.ceil((y1 - y0) * _QUARTER), math.ceil((x1 - x0) * _QUARTER)
     size = frame.size if squashed else (math.ceil(height * frame.zoom[0]), math.ceil(width * frame.zoom[1]))
-    for top in (y0, y1 - height):
-        for left in (x0, x1 - width):
-            result.append(Frame((top, left, top + height, left + width), size, frame.half_pixel))
-    return result
+    corners = [(top, left) for top in (y0, y1 - height) for left in (x0, x1 - width)]
+    return [Frame((y, x, y + height, x + width), size, frame.half_pixel) for y, x in corners]

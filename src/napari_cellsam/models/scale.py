@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 __all__ = ["centre_region", "estimate_diameter"]
 
 _FIRST_ZOOMS = (1.0, 0.5)
+_FURTHER_ZOOMS = (2.0, 0.25)  # where the first ones show nothing
 _CLOSE = 1.4  # a diameter within this factor of the nominal one needs no further look
-_MOST_LOOKS = 4
+_MOST_LOOKS = 4  # that show cells
 _TRUST_OCTAVES = 1.0  # how fast trust in a detection falls with its distance from the nominal size
 
 
@@ -42,18 +43,17 @@ def estimate_diameter(
         Diameter in image pixels; None when no look found a cell.
     """
     answers: dict[float, tuple[float, float]] = {}
-    waiting = list(_FIRST_ZOOMS)
-    while waiting and len(answers) < _MOST_LOOKS:
+    waiting, further = list(_FIRST_ZOOMS), list(_FURTHER_ZOOMS)
+    while waiting and sum(trust > 0 for trust, _ in answers.values()) < _MOST_LOOKS:
         zoom = waiting.pop(0)
         found, area = look(zoom)
-        if len(found) == 0:
-            answers[zoom] = (0.0, 0.0)
-            continue
-        diameter, trust = _judge(found, zoom, nominal)
+        diameter, trust = _judge(found, zoom, nominal) if len(found) else (0.0, 0.0)
         answers[zoom] = (trust / area, diameter)
-        better = float(np.clip(nominal / diameter, *limits))
+        better = float(np.clip(nominal / diameter, *limits)) if diameter else zoom
         if all(max(better / z, z / better) > _CLOSE for z in (*answers, *waiting)):
             waiting.append(better)
+        if not waiting and further and not any(trust for trust, _ in answers.values()):
+            waiting.append(further.pop(0))
     trust, diameter = max(answers.values())
     return diameter if trust > 0 else None
 

@@ -1,0 +1,126 @@
+"""Models look at regions that cover the image, and prompts go to a region that shows what lies around them."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from napari_cellsam.geometry import Frame
+from napari_cellsam.models.framing import frame_at, frame_for, frames_of, quarters, squashes, whole_frame, zoom_for
+from napari_cellsam.types import Prompt, SegmentOptions
+
+TILES = SegmentOptions(scaling="tiles", diameter="native", overlap=0.25)
+
+
+def backend(*, side=64, squashed=False):
+    return SimpleNamespace(side=side, squashes=squashed, half_pixel=True, nominal_diameter=10.0, native_zoom=1.0)
+
+
+def covered(frames, shape):
+    seen = np.zeros(shape, bool)
+    for frame in frames:
+        y0, x0, y1, x1 = frame.region
+        seen[max(y0, 0) : y1, max(x0, 0) : x1] = True
+    return seen.all()
+
+
+@pytest.mark.parametrize("squashed", [False, True])
+@pytest.mark.parametrize("zoom", [0.3, 1.0, 2.7])
+@pytest.mark.parametrize("shape", [(1, 1), (3, 200), (64, 64), (300, 170)])
+def test_frames_cover_the_image_and_go_with_tiles(squashed, zoom, shape):
+    frames, tiles = frames_of(backend(squashed=squashed), shape, TILES, zoom)
+    assert covered(frames, shape) and len(frames) == len(tiles)
+    assert all(f.region[:2] == t.region[:2] for f, t in zip(frames, tiles, strict=True))
+    assert all(max(frame.size) <= 64 for frame in frames)
+
+
+@pytest.mark.parametrize("squashed", [False, True])
+def test_frames_keep_the_aspect_ratio(squashed):
+    frames, _ = frames_of(backend(squashed=squashed), (100, 33), TILES, 0.8)
+    assert all(zoom == pytest.approx(0.8, rel=0.05) for frame in frames for zoom in frame.zoom)
+
+
+def test_squashing_puts_the_whole_image_into_one_field():
+    options = SegmentOptions(scaling="squash")
+    frames, tiles = frames_of(backend(squashed=True), (100, 30), options, 1.0)
+    assert [frame.region for frame in frames] == [(0, 0, 100, 30)] and frames[0].size == (64, 64)
+    assert len(tiles) == 1 and not any(tiles[0].inner)
+
+
+def test_a_published_model_squashes_what_fits_unless_a_size_is_given():
+    published = backend(squashed=True)
+    assert squashes(published, (64, 10), SegmentOptions(diameter="native"))
+    assert not squashes(published, (65, 10), SegmentOptions(diameter="native"))
+    assert not squashes(published, (64, 10), SegmentOptions(diameter=20))
+    assert not squashes(backend(), (64, 10), SegmentOptions(diameter="native"))
+
+
+def test_the_zoom_brings_cells_to_the_nominal_diameter_within_limits():
+    assert zoom_for(backend(), 20.0) == 0.5
+    assert zoom_for(backend(), None) == 1.0
+    assert zoom_for(backend(), 10_000) == 0.1 and zoom_for(backend(), 1) == 4.0
+
+
+def test_the_whole_frame_shrinks_an_image_but_never_enlarges_it():
+    assert whole_frame(backend(), (128, 32)).size == (64, 16)
+    assert whole_frame(backend(), (12, 20)).size == (12, 20)
+    assert whole_frame(backend(squashed=True), (12, 20)).size == (64, 64)
+
+
+def test_a_picture_of_fixed_shape_gets_a_square_region():
+    assert frame_at(backend(squashed=True), (5, 7, 10, 60), 2.0).region == (5, 7, 37, 39)
+
+
+places = st.floats(0, 199, width=32)
+
+
+@given(places, places, st.floats(0, 150), st.floats(0, 150), st.booleans(), st.sampled_from([0.0, 0.25]))
+def test_a_box_goes_to_a_frame_that_holds_it(y, x, height, width, squashed, overlap):
+    y1, x1 = min(y + height, 199), min(x + width, 199)
+    options = SegmentOptions(scaling="tiles", diameter="native", overlap=overlap)
+    frame = frame_for(backend(squashed=squashed), (200, 200), Prompt(box=(y, x, y1, x1)), options, 1.0)
+    top, left, bottom, right = frame.region
+    assert top <= y and left <= x and y1 <= bottom - 1 and x1 <= right - 1
+    picture = frame.boxes_to_picture(np.array([[y, x, y1, x1]], np.float32))
+    assert picture.min() > -1 and picture.max() < 64
+
+
+@given(places, places, st.sampled_from([0.0, 0.25, 0.5]))
+def test_a_click_has_room_around_it_or_the_end_of_the_image(y, x, overlap):
+    options = SegmentOptions(scaling="tiles", diameter="native", overlap=overlap)
+    top, left, bottom, right = frame_for(backend(), (200, 200), Prompt(inside=[(y, x)]), options, 1.0).region
+    assert y - top >= 10 or top == 0
+    assert x - left >= 10 or left == 0
+    assert bottom - 1 - y >= 10 or bottom == 200
+    assert right - 1 - x >= 10 or right == 200
+
+
+def test_clicks_of_one_place_share_a_frame():
+    clicks = [Prompt(inside=[(y, x)]) for y in (25, 30, 35) for x in (20, 30, 38)]
+    assert len({frame_for(backend(), (500, 500), click, TILES, 1.0) for click in clicks}) == 1
+
+
+def test_a_box_of_another_size_gets_another_zoom():
+    small = frame_for(backend(), (500, 500), Prompt(box=(20, 20, 29, 29)), TILES, 1.0)
+    large = frame_for(backend(), (500, 500), Prompt(box=(20, 20, 99, 99)), TILES, 1.0)
+    assert small.zoom == (1.0, 1.0)
+    assert large.zoom == pytest.approx((1 / 8, 1 / 8), rel=0.05)
+
+
+def test_a_previous_mask_says_where_its_prompt_is():
+    shown = SimpleNamespace(window=(300.0, 310.0, 320.0, 330.0), values=np.zeros((4, 4), np.float32))
+    y0, x0, y1, x1 = frame_for(backend(), (500, 500), Prompt(mask_logits=shown), TILES, 1.0).region
+    assert y0 <= 300 and x0 <= 310 and y1 >= 320 and x1 >= 330
+
+
+@pytest.mark.parametrize("squashed", [False, True])
+@pytest.mark.parametrize("side", [1, 2, 3, 64])
+def test_quarters_cover_their_frame_and_overlap(squashed, side):
+    frame = Frame((0, 0, side, side), (64, 64) if squashed else (side, side))
+    parts = quarters(frame, squashed)
+    assert covered(parts, (side, side)) and len(parts) == 4
+    assert all(part.zoom >= frame.zoom for part in parts)
+    if side > 10:
+        assert parts[0].region[2] > parts[2].region[0] + side // 8
