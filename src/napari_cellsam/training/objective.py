@@ -16,6 +16,7 @@ __all__ = ["detection_losses", "losses", "mask_losses"]
 
 # per 256 x 256 pixels:
 _N_PEAKS, _N_RANDOM = 64, 24  # queries: proposed, and random points inside cells
+_FAIR = 0.2  # generalized IoU from which a guessed box serves as a prompt
 _N_MASKS, _N_MASKS_ALONE = 6, 10  # cells whose masks are decoded, in the first and in the second stage
 
 
@@ -43,20 +44,36 @@ def losses(model: CompactCellSam, pictures: Tensor, labels: Tensor, *, masks_onl
     if masks_only:
         with torch.no_grad():
             wide, fine = model.backbone(pictures * 2 - 0.5)
-        return mask_losses(model, Features(wide, model.neck(wide), fine), cells, round(_N_MASKS_ALONE * area), rounds=2)
+            frozen = Features(wide, wide, fine)
+            guesses = _guesses(_find(model, frozen, model.propose(frozen), cells), cells)
+        features = Features(wide, model.neck(wide), fine)
+        return mask_losses(model, features, cells, guesses, round(_N_MASKS_ALONE * area), rounds=2)
     features = model.encode(pictures)
-    return detection_losses(model, features, cells) | mask_losses(
-        model, features, cells, round(_N_MASKS * area), rounds=1
-    )
+    detection, guesses = detection_losses(model, features, cells)
+    return detection | mask_losses(model, features, cells, guesses, round(_N_MASKS * area), rounds=1)
 
 
-def detection_losses(model: CompactCellSam, features: Features, cells: Cells) -> dict[str, Tensor]:
-    """Return the losses of the dense head and of CellFinder."""
+def detection_losses(model: CompactCellSam, features: Features, cells: Cells) -> tuple[dict[str, Tensor], Tensor]:
+    """Return the losses of the dense head and of CellFinder, and a guessed box ``(M, 4)`` of each cell, NaN for none."""
     maps = model.propose(features)
-    result = _dense_losses(maps, cells)
+    found = _find(model, features, maps, cells)
+    return _dense_losses(maps, cells) | _query_losses(found, cells), _guesses(found, cells)
+
+
+def _find(model: CompactCellSam, features: Features, maps: DenseMaps, cells: Cells) -> Found:
     points = _query_points(model, maps, cells)
-    origin = torch.rand(2, device=points.device) * 1024
-    return result | _query_losses(model.find(features, maps, points, origin), cells)
+    return model.find(features, maps, points, torch.rand(2, device=points.device) * 1024)
+
+
+@torch.no_grad()
+def _guesses(found: Found, cells: Cells) -> Tensor:
+    """Return a box ``(M, 4)`` that some query guessed for each cell; NaN where none or a hopeless one did."""
+    under = _cells_under(found.points, cells)
+    boxes, row = found.boxes[-1][under > 0], under[under > 0] - 1
+    fair = giou(boxes, cells.boxes[row]) > _FAIR
+    result = torch.full_like(cells.boxes, torch.nan)
+    result[row[fair]] = boxes[fair]
+    return result
 
 
 def _dense_losses(maps: DenseMaps, cells: Cells) -> dict[str, Tensor]:
@@ -97,11 +114,7 @@ def _query_losses(found: Found, cells: Cells) -> dict[str, Tensor]:
     A query can only answer for the cell under its anchor point, so the best one-to-one matching is the best query of
     each cell; all others are to score 0. Boxes are learned by every query inside a cell.
     """
-    height, width = cells.index.shape[1:]
-    x = found.points[..., 0].round().long().clamp(0, width - 1)
-    y = found.points[..., 1].round().long().clamp(0, height - 1)
-    picture = torch.arange(len(x), device=x.device)[:, None].expand_as(x)
-    under = cells.index[picture, y, x]  # (B, N)
+    under = _cells_under(found.points, cells)  # (B, N)
     known, within = (under >= 0).float(), under > 0
     n_cells = max(len(cells.areas), 1)
     target = cells.boxes[under[within] - 1]
@@ -115,6 +128,15 @@ def _query_losses(found: Found, cells: Cells) -> dict[str, Tensor]:
         box = box + ((1 - overlap) + 2 * shift).sum() / max(len(target), 1)
     n_layers = len(found.logits)
     return {"score": 2 * score / n_layers, "box": box / n_layers}
+
+
+def _cells_under(points: Tensor, cells: Cells) -> Tensor:
+    """Return `Cells.index` under points ``(B, N, 2)``."""
+    height, width = cells.index.shape[1:]
+    x = points[..., 0].round().long().clamp(0, width - 1)
+    y = points[..., 1].round().long().clamp(0, height - 1)
+    picture = torch.arange(len(x), device=x.device)[:, None].expand_as(x)
+    return cells.index[picture, y, x]
 
 
 def _best_queries(logits: Tensor, overlap: Tensor, under: Tensor, n_cells: int) -> Tensor:
@@ -133,13 +155,13 @@ def _best_queries(logits: Tensor, overlap: Tensor, under: Tensor, n_cells: int) 
 
 
 def mask_losses(
-    model: CompactCellSam, features: Features, cells: Cells, n_masks: int, rounds: int
+    model: CompactCellSam, features: Features, cells: Cells, guesses: Tensor, n_masks: int, rounds: int
 ) -> dict[str, Tensor]:
     """Return the losses of the mask branch on ``n_masks`` cells per picture; further rounds add a corrective click."""
     chosen = choose_cells(cells, n_masks)
     if len(chosen) == 0:
         return {}
-    prompts = draw_prompts(cells, chosen)
+    prompts = draw_prompts(cells, chosen, guesses)
     target = window_targets(cells, chosen, prompts.windows, model.masks.side)
     mask, quality = target.new_zeros(()), target.new_zeros(())
     for turn in range(rounds):

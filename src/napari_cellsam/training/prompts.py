@@ -6,12 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from napari_cellsam.models.network.window_decoder import WindowPrompts, window_around
+from napari_cellsam.models.network.window_decoder import PROMPT_SLOTS, WindowPrompts, window_around
 from napari_cellsam.training.targets import Cells
 
 __all__ = ["choose_cells", "correct", "draw_prompts", "window_targets"]
-
-_SLOTS = 5  # points per prompt: two box corners or up to three clicks, and corrective clicks
 
 
 def choose_cells(cells: Cells, n_most: int) -> Tensor:
@@ -23,7 +21,7 @@ def choose_cells(cells: Cells, n_most: int) -> Tensor:
     return order[rank < n_most]
 
 
-def draw_prompts(cells: Cells, chosen: Tensor, box_share: float = 0.5) -> WindowPrompts:
+def draw_prompts(cells: Cells, chosen: Tensor, guesses: Tensor, box_share: float = 0.5) -> WindowPrompts:
     """Draw a prompt for each chosen cell: a box that is a little off, or one to three clicks.
 
     Parameters
@@ -32,6 +30,9 @@ def draw_prompts(cells: Cells, chosen: Tensor, box_share: float = 0.5) -> Window
         The batch's cells.
     chosen
         ``(N,)`` rows of the cells.
+    guesses
+        ``(M, 4)`` boxes that the detector guessed for the cells, or NaN. They stand for half of the boxes, since a mask must
+        not trust a box more than the detector deserves.
     box_share
         Share of box prompts.
     """
@@ -42,10 +43,12 @@ def draw_prompts(cells: Cells, chosen: Tensor, box_share: float = 0.5) -> Window
     spread = torch.where(by_box, 0.05, 0.11)[:, None]
     noisy = boxes + torch.randn_like(boxes) * spread * size
     noisy = torch.cat((torch.minimum(noisy[:, :2], noisy[:, 2:]), torch.maximum(noisy[:, :2], noisy[:, 2:])), -1)
+    guessed = (torch.rand(n, device=device) < 0.5) & guesses[chosen].isfinite().all(1)
+    noisy = torch.where(guessed[:, None], guesses[chosen], noisy)
     windows = window_around(noisy)
     inside, outside = _clicks(cells, chosen, windows)
-    points = torch.zeros(n, _SLOTS, 2, device=device)
-    labels = torch.full((n, _SLOTS), -1, device=device)
+    points = torch.zeros(n, PROMPT_SLOTS, 2, device=device)
+    labels = torch.full((n, PROMPT_SLOTS), -1, device=device)
     points[:, :3], labels[:, 0] = inside, 1
     extra = torch.rand(n, 2, device=device)
     labels[:, 1] = torch.where(extra[:, 0] < 0.25, 1, -1)

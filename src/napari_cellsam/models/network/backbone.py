@@ -29,7 +29,7 @@ class PyramidBackbone(nn.Module):
         self.body = timm.create_model(
             "resnet18", pretrained=False, features_only=True, out_indices=(1, 2, 3, 4), channels=channels, layers=layers
         )
-        self.body.conv1 = nn.Conv2d(3, channels[0], 7, stride=4, padding=3, bias=False)
+        self.body.conv1 = nn.Conv2d(3, self.body.bn1.num_features, 7, stride=4, padding=3, bias=False)
         self.body.maxpool = nn.Identity()
         self.lateral = nn.ModuleList(nn.Conv2d(c, n_wide, 1) for c in channels[1:])
         self.smooth = _conv_norm(n_wide, n_wide)
