@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -20,6 +21,7 @@ from napari_cellsam.models.search import Search
 from napari_cellsam.types import Detections, Embedding, Image, Mask, Prompt, Segmentation, SegmentOptions
 
 __all__ = ["Model", "load_model"]
+_LOOK_SCORE = 0.3  # from which a detection counts in a look for the cells' size, whatever counts as a cell later
 
 Progress = Callable[[int, int], None]
 
@@ -221,7 +223,7 @@ class Model:
         region = centre_region(image.shape, self.backend.side / zoom)
         frame = frame_at(self.backend, region, zoom)
         area = (region[2] - region[0]) * (region[3] - region[1])
-        return self._detect(image, frame, options), float(area)
+        return self._detect(image, frame, replace(options, box_score=_LOOK_SCORE, score_rule="fixed")), float(area)
 
     def _look_into(self, image: Image, frame: Frame, number: int, options: SegmentOptions, search: Search) -> None:
         """Add the cells of a frame to a search, or its quarters if it may hold more than the detector has queries."""

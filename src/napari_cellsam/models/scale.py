@@ -16,6 +16,7 @@ _FIRST_ZOOMS = (1.0, 0.5)
 _FURTHER_ZOOMS = (2.0, 0.25)  # where the first ones show nothing
 _CLOSE = 1.4  # a diameter within this factor of the nominal one needs no further look
 _MOST_LOOKS = 4  # that show cells
+_PRIOR_OCTAVES = 1.5  # pictures are taken so that cells are well seen: a strong zoom is unlikely
 _TRUST_OCTAVES = 1.0  # how fast trust in a detection falls with its distance from the nominal size
 
 
@@ -69,6 +70,7 @@ def _judge(found: Detections, zoom: float, nominal: float) -> tuple[float, float
     octaves = np.log2(diameters * zoom / nominal)
     # Cells count by their diameter: by number alone debris would win, by area a few large patches of background.
     trust = weights * np.exp(-0.5 * (octaves / _TRUST_OCTAVES) ** 2) * diameters
+    trust *= np.exp(-0.5 * (np.log2(zoom) / _PRIOR_OCTAVES) ** 2)
     return float(diameters[order][min(at, len(order) - 1)]), float(trust.sum())
 
 
