@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import groupby, islice
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +17,7 @@ from napari_cellsam.errors import PromptError
 from napari_cellsam.models.backend import Decoded, PicturePrompt
 from napari_cellsam.models.network.compact import CompactCellSam, Features
 from napari_cellsam.models.network.proposals import DenseMaps
-from napari_cellsam.models.network.window_decoder import WindowPrompts, window_around
+from napari_cellsam.models.network.window_decoder import PROMPT_SLOTS, WindowPrompts, window_around
 from napari_cellsam.types import SegmentOptions
 
 __all__ = ["CompactBackend"]
@@ -113,62 +114,77 @@ class CompactBackend:
         threshold: float = 0.5,  # noqa: ARG002
     ) -> list[Decoded]:
         """Return one mask per prompt; a window is always decoded whole."""
-        results: list[Decoded] = []
-        for start in range(0, len(prompts), _AT_ONCE):
-            part = prompts[start : start + _AT_ONCE]
+        results: dict[int, Decoded] = {}
+        for members in _alike(prompts):
             with self._computing():
-                asked = self._window_prompts(features, part)
+                asked = self._window_prompts(features, [prompts[i] for i in members])
                 logits, iou = self.model.masks(features.features.embedding, features.features.fine, asked)
             arrays = (x.float().cpu().numpy() for x in (logits, asked.windows, iou.clamp(0, 1)))
-            results += [Decoded(a, b, float(c)) for a, b, c in zip(*arrays, strict=True)]
-        return results
+            answers = (Decoded(grid, window, float(score)) for grid, window, score in zip(*arrays, strict=True))
+            results.update(zip(members, answers, strict=True))
+        return [results[i] for i in range(len(prompts))]
 
     def _window_prompts(self, features: _Encoded, prompts: list[PicturePrompt]) -> WindowPrompts:
-        """Return the prompts as tensors, each with the window it is decoded in."""
-        n = len(prompts)
-        boxes = self._boxes_for(features, prompts)
-        windows = window_around(boxes)
-        points = [_points_of(prompt) for prompt in prompts]
-        most = max(len(labels) for _, labels in points)
-        where, labels = torch.zeros(n, most, 2), torch.full((n, most), -1)
-        previous = torch.zeros(n, 1, self.model.masks.side, self.model.masks.side)
-        told = torch.zeros(n, dtype=torch.bool)
-        for i, ((xy, kind), prompt) in enumerate(zip(points, prompts, strict=True)):
-            where[i, : len(kind)], labels[i, : len(kind)] = torch.from_numpy(xy), torch.from_numpy(kind)
-            if prompt.logits is not None and prompt.window is not None:
-                if prompt.logits.shape != previous.shape[-2:]:
-                    raise PromptError(
-                        f"got a previous mask of {prompt.logits.shape} logits; this model's own are "
-                        f"{tuple(previous.shape[-2:])}. Masks of another model cannot be refined: give points or a box."
-                    )
-                previous[i, 0], told[i] = torch.from_numpy(prompt.logits.copy()), True
-                windows[i] = torch.from_numpy(prompt.window.copy())
-        parts = (torch.zeros(n, dtype=torch.long), windows, where, labels, previous if bool(told.any()) else None, told)
-        return WindowPrompts(*(None if part is None else part.to(self.device) for part in parts))
+        """Return prompts of equally many points as tensors, each with the window it is decoded in."""
+        n, side = len(prompts), self.model.masks.side
+        windows = window_around(self._boxes_for(features, prompts))
+        points, labels = (np.stack(parts) for parts in zip(*map(_points_of, prompts), strict=True))
+        previous, told = torch.zeros(n, 1, side, side), torch.zeros(n, dtype=torch.bool)
+        for i, prompt in enumerate(prompts):
+            if prompt.logits is None or prompt.window is None:
+                continue
+            if prompt.logits.shape != (side, side):
+                raise PromptError(
+                    f"got a previous mask of {prompt.logits.shape} logits; this model's own are ({side}, {side}). "
+                    "Masks of another model cannot be refined: give points or a box."
+                )
+            previous[i, 0], told[i] = torch.from_numpy(prompt.logits.copy()), True
+            windows[i] = torch.from_numpy(prompt.window.copy())
+        return WindowPrompts(
+            torch.zeros(n, dtype=torch.long, device=self.device),
+            windows.to(self.device),
+            torch.from_numpy(points).to(self.device),
+            torch.from_numpy(labels).to(self.device),
+            previous.to(self.device),
+            told.to(self.device),
+        )
 
     def _boxes_for(self, features: _Encoded, prompts: list[PicturePrompt]) -> Tensor:
         """Return ``(N, 4)`` the cell's likely box: the prompt's own, or what CellFinder sees at the clicks."""
         boxes = torch.zeros(len(prompts), 4)
         clicked = [i for i, prompt in enumerate(prompts) if prompt.box is None and len(prompt.inside)]
         if clicked:
-            points = torch.from_numpy(np.concatenate([prompts[i].inside for i in clicked])).to(self.device)
-            # Every click is a question of its own: alone in its batch it has no rivals.
-            seen = [self.model.find(features.features, features.maps, p[None, None]).boxes[-1][0] for p in points]
-            owner = np.repeat(clicked, [len(prompts[i].inside) for i in clicked])
-            for i in clicked:
-                own = torch.stack([b[0].float().cpu() for b, o in zip(seen, owner, strict=True) if o == i])
-                clicks = torch.from_numpy(prompts[i].inside)
+            clicks = [torch.from_numpy(prompts[i].inside.copy()) for i in clicked]
+            points = torch.cat(clicks)[None].to(self.device)
+            seen = self.model.find(features.features, features.maps, points, alone=True).boxes[-1][0].float().cpu()
+            for i, own, at in zip(clicked, seen.split([len(at) for at in clicks]), clicks, strict=True):
                 mean = own.mean(0)
-                boxes[i] = torch.cat((torch.minimum(mean[:2], clicks.amin(0)), torch.maximum(mean[2:], clicks.amax(0))))
+                boxes[i] = torch.cat((torch.minimum(mean[:2], at.amin(0)), torch.maximum(mean[2:], at.amax(0))))
         for i, prompt in enumerate(prompts):
             if prompt.box is not None:
                 boxes[i] = torch.from_numpy(prompt.box.copy())
         return boxes
 
 
+def _n_slots(prompt: PicturePrompt) -> int:
+    """Return how many points a prompt is told in: at least as many as in training, where padding was seen too."""
+    n_corners = 0 if prompt.box is None else 2
+    return max(PROMPT_SLOTS, n_corners + len(prompt.inside) + len(prompt.outside))
+
+
+def _alike(prompts: list[PicturePrompt]) -> Iterator[tuple[int, ...]]:
+    """Yield prompts that are decoded together: of equally many points, or an answer would depend on its neighbours."""
+    by_slots = sorted(range(len(prompts)), key=lambda i: _n_slots(prompts[i]))
+    for _, members in groupby(by_slots, key=lambda i: _n_slots(prompts[i])):
+        while part := tuple(islice(members, _AT_ONCE)):
+            yield part
+
+
 def _points_of(prompt: PicturePrompt) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Return a prompt's points and box corners ``(P, 2)`` with SAM's labels ``(P,)``."""
+    """Return a prompt's points and box corners ``(P, 2)`` with SAM's labels ``(P,)``, padded to whole slots."""
     corners = np.zeros((0, 2), np.float32) if prompt.box is None else prompt.box.reshape(2, 2)
-    xy = np.concatenate((corners, prompt.inside, prompt.outside)).astype(np.float32)
-    kinds = [2, 3][: len(corners)] + [1] * len(prompt.inside) + [0] * len(prompt.outside)
-    return (xy, np.array(kinds, np.int64)) if kinds else (np.zeros((1, 2), np.float32), np.array([-1]))
+    told = np.concatenate((corners, prompt.inside, prompt.outside))
+    points, labels = np.zeros((_n_slots(prompt), 2), np.float32), np.full(_n_slots(prompt), -1)
+    points[: len(told)] = told
+    labels[: len(told)] = [2, 3][: len(corners)] + [1] * len(prompt.inside) + [0] * len(prompt.outside)
+    return points, labels

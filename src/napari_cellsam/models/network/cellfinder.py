@@ -113,7 +113,13 @@ class CellFinder(nn.Module):
         return grid
 
     def decode(
-        self, grid: Tensor, centres_xy: tuple[Tensor, Tensor], anchors_xy: Tensor, queries: Tensor
+        self,
+        grid: Tensor,
+        centres_xy: tuple[Tensor, Tensor],
+        anchors_xy: Tensor,
+        queries: Tensor,
+        *,
+        alone: bool = False,
     ) -> list[Tensor]:
         """Return the queries after every decoder layer.
 
@@ -125,6 +131,8 @@ class CellFinder(nn.Module):
             ``(B, N, 2)`` anchor points in units of the position code.
         queries
             ``(B, N, width)`` what the queries start from.
+        alone
+            Whether every query is judged as if it were the only one.
 
         Returns
         -------
@@ -136,7 +144,7 @@ class CellFinder(nn.Module):
         lines = self._code_1d(anchors_xy[..., 0]), self._code_1d(anchors_xy[..., 1])
         states = []
         for layer in self._decoder():
-            queries = layer.attend_to_queries(queries, plane)
+            queries = layer.attend_to_queries(queries, plane, alone=alone)
             queries = layer.attend_to_grid(queries, lines, layer.cross_attn.keys_and_values(grid, code_x, code_y))
             states.append(queries)
         return states

@@ -19,6 +19,7 @@ __all__ = ["CompactCellSam", "CompactConfig", "Features", "Found"]
 
 _TOKEN_STRIDE, _WIDE_STRIDE, _FINE_STRIDE = 16, 8, 4
 _LARGEST_CHANGE = 2.0  # of a logarithm of a side, by one decoder layer
+_LARGEST_EXTENT = 8.0  # logarithm of pixels, far beyond a field: nothing becomes infinite
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,15 @@ class CompactCellSam(nn.Module):
         maps: DenseMaps = self.proposals(features.fine)
         return maps
 
-    def find(self, features: Features, maps: DenseMaps, points: Tensor, origin: Tensor | None = None) -> Found:
+    def find(
+        self,
+        features: Features,
+        maps: DenseMaps,
+        points: Tensor,
+        origin: Tensor | None = None,
+        *,
+        alone: bool = False,
+    ) -> Found:
         """Let CellFinder judge anchor points.
 
         Parameters
@@ -161,6 +170,8 @@ class CompactCellSam(nn.Module):
             ``(B, N, 2)`` anchors as x, y in pixels.
         origin
             ``(2,)`` offset in pixels of the position codes; training draws it at random, so that no place is special.
+        alone
+            Whether every point is judged as if it were the only one: a click has no rivals.
 
         Returns
         -------
@@ -181,12 +192,13 @@ class CompactCellSam(nn.Module):
         queries = queries + self.query_wide(sample_at(features.wide, points, _WIDE_STRIDE))
         queries = queries + self.query_fine(sample_at(features.fine, points, _FINE_STRIDE))
         dense = sample_at(torch.cat((maps.centre, maps.extent), 1), points, _FINE_STRIDE).detach()
-        states = self.cellfinder.decode(grid, centres, (points + offset) / self.config.code_period, queries)
+        anchors = (points + offset) / self.config.code_period
+        states = self.cellfinder.decode(grid, centres, anchors, queries, alone=alone)
         return self._read(points, dense, states)
 
     def _read(self, points: Tensor, dense: Tensor, states: list[Tensor]) -> Found:
         """Turn query states into logits and boxes, each a change of what came before."""
-        left_top, right_bottom = dense[..., 1:3].exp(), dense[..., 3:5].exp()
+        left_top, right_bottom = dense[..., 1:].clamp(max=_LARGEST_EXTENT).exp().split(2, -1)
         centre = points + (right_bottom - left_top) / 2
         size = left_top + right_bottom
         logits, boxes = [], []

@@ -72,10 +72,22 @@ class DecoderLayer(nn.Module):
         self.ffn = FeedForward(width, n_hidden, dropout)
         self.dropout = nn.Dropout(dropout)
 
-    def attend_to_queries(self, queries: Tensor, code: Tensor) -> Tensor:
-        """Return the queries ``(B, N, C)`` after self-attention; ``code (B, N, C)`` is their position in the plane."""
-        placed = queries + code
-        attended, _ = self.self_attn(placed, placed, queries, need_weights=False)
+    def attend_to_queries(self, queries: Tensor, code: Tensor, *, alone: bool = False) -> Tensor:
+        """Return the queries after self-attention.
+
+        Parameters
+        ----------
+        queries
+            ``(B, N, C)``.
+        code
+            ``(B, N, C)`` their position in the plane.
+        alone
+            Whether every query sees itself only.
+        """
+        placed, seen = queries + code, queries
+        if alone:
+            placed, seen = placed.flatten(0, 1)[:, None], seen.flatten(0, 1)[:, None]
+        attended = self.self_attn(placed, placed, seen, need_weights=False)[0].view_as(queries)
         result: Tensor = self.norm2(queries + self.dropout(attended))
         return result
 

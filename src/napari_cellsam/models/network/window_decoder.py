@@ -10,8 +10,11 @@ from torch import Tensor, nn
 
 from napari_cellsam.models.network.sampling import cut_windows
 
-__all__ = ["WindowDecoder", "WindowPrompts", "window_around"]
+__all__ = ["PROMPT_SLOTS", "WindowDecoder", "WindowPrompts", "window_around"]
 
+PROMPT_SLOTS = (
+    5  # points of a prompt in training: two corners or up to three clicks, and corrective clicks; padding counts
+)
 _UPSCALE = 4  # of SAM's mask decoder
 _TOKEN_PIXELS = 8  # the window's own pixels per token
 
