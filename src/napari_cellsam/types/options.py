@@ -1,0 +1,78 @@
+"""The options with which a whole image is segmented."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields, replace
+from typing import Literal
+
+from napari_cellsam.errors import OptionError
+
+__all__ = ["SegmentOptions"]
+
+_RANGES = {
+    "box_score": (0.0, 1.0),
+    "min_predicted_iou": (0.0, 1.0),
+    "overlap": (0.0, 0.75),
+    "min_area": (0.0, math.inf),
+    "diameter": (1.0, 10_000.0),
+}
+_WORDS = {"scaling": ("tiles", "squash"), "score_rule": ("fixed", "adaptive"), "diameter": ("auto", "native")}
+
+
+@dataclass(frozen=True)
+class SegmentOptions:
+    """How a whole image is segmented. None means the model's own default.
+
+    Attributes
+    ----------
+    box_score
+        Detector score from which a box counts, 0 to 1.
+    score_rule
+        ``"fixed"`` cuts at ``box_score``; ``"adaptive"`` moves the cut with the scores of the image, as the published
+        package does.
+    diameter
+        Typical cell diameter in pixels; the image is rescaled to what the model was trained on. ``"auto"`` estimates
+        it in a first pass; ``"native"`` leaves the image as it is.
+    scaling
+        ``"tiles"`` keeps the aspect ratio and tiles what does not fit; ``"squash"`` is the published path: the whole
+        image in one field, whatever its size. None: a published model squashes what is not larger than its field and
+        tiles the rest.
+    clahe
+        Whether local contrast is equalized (CLAHE) before the network.
+    min_predicted_iou
+        Masks whose predicted IoU is lower are dropped, 0 to 1.
+    mask_threshold
+        Probability from which a pixel belongs to a cell, 0 to 1 exclusive.
+    min_area
+        Cells with fewer pixels are dropped.
+    overlap
+        Overlap of neighbouring tiles, as a fraction of the tile, 0 to 0.75.
+    """
+
+    box_score: float | None = None
+    score_rule: Literal["fixed", "adaptive"] | None = None
+    diameter: float | Literal["auto", "native"] | None = None
+    scaling: Literal["tiles", "squash"] | None = None
+    clahe: bool | None = None
+    min_predicted_iou: float | None = None
+    mask_threshold: float = 0.5
+    min_area: int | None = None
+    overlap: float | None = None
+
+    def __post_init__(self) -> None:
+        for name, (low, high) in _RANGES.items():
+            value = getattr(self, name)
+            if isinstance(value, int | float) and not low <= value <= high:
+                raise OptionError(f"{name} is {value}; expected {low:g} to {high:g}")
+        for name, words in _WORDS.items():
+            value = getattr(self, name)
+            if isinstance(value, str) and value not in words:
+                raise OptionError(f"{name} is {value!r}; expected {' or '.join(map(repr, words))}")
+        if not 0 < self.mask_threshold < 1:
+            raise OptionError(f"mask_threshold is {self.mask_threshold}; expected more than 0 and less than 1")
+
+    def with_defaults(self, defaults: SegmentOptions) -> SegmentOptions:
+        """Return these options with every None taken from ``defaults``."""
+        missing = {f.name: getattr(defaults, f.name) for f in fields(self) if getattr(self, f.name) is None}
+        return replace(self, **missing)
