@@ -14,8 +14,8 @@ _QUERIES_AT_ONCE = 1024  # bounds the (queries, rows * columns) intermediate
 class RowColumnAttention(nn.Module):
     """Attend to a grid by one attention over its columns and one over its rows.
 
-    Keys of the row attention are averaged over rows and those of the column attention over columns, so a query compares itself with
-    ``W + H`` keys in place of ``W * H``.
+    Keys of the row attention are averaged over rows and those of the column attention over columns, so a query compares
+    itself with ``W + H`` keys in place of ``W * H``.
 
     Parameters
     ----------

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from torch import Tensor, nn
 
 from napari_cellsam.models.network.attention import RowColumnAttention
@@ -15,7 +17,7 @@ class Mlp(nn.Module):
     def __init__(self, n_in: int, n_hidden: int, n_out: int, n_layers: int) -> None:
         super().__init__()
         sizes = [n_in] + [n_hidden] * (n_layers - 1) + [n_out]
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes[:-1], sizes[1:], strict=True))
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(..., n_in)`` to ``(..., n_out)``."""
