@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_cellsam.data.clahe import equalize
+
 if TYPE_CHECKING:
     from typing import Any
 
@@ -24,8 +26,8 @@ _GREY_WEIGHTS = (0.2125, 0.7154, 0.0721)  # luminance of linear sRGB, ITU-R BT.7
 def prepare(image: Image, *, clahe: bool = True) -> NDArray[np.float32]:
     """Scale the channels of an image to the range that models expect.
 
-    Each channel is clipped at the 99.9 percentile of its non-zero pixels, rescaled to 0-1 and, on request, equalized locally
-    (CLAHE) over the whole image. A constant channel becomes zeros.
+    Each channel is clipped at the 99.9 percentile of its non-zero pixels, rescaled to 0-1 and, on request, equalized
+    locally (CLAHE) over the whole image. A constant channel becomes zeros.
 
     Parameters
     ----------
@@ -72,11 +74,4 @@ def _stretch(channel: NDArray[np.float32], clahe: bool) -> NDArray[np.float32]:
         return channel
     channel -= np.float32(low)
     channel /= np.float32(high - low)
-    return _equalize(channel) if clahe else channel
-
-
-def _equalize(channel: NDArray[np.float32]) -> NDArray[np.float32]:
-    from skimage.exposure import equalize_adapthist
-
-    result: NDArray[np.float32] = equalize_adapthist(channel, kernel_size=_KERNEL_PIXELS)
-    return result.astype(np.float32, copy=False)
+    return equalize(channel, _KERNEL_PIXELS) if clahe else channel
