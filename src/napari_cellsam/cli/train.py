@@ -16,7 +16,7 @@ __all__ = ["train"]
 _CUTS = (0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55)
 
 
-def train(
+def train(  # noqa: PLR0913 - each argument is an option of the command
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the checkpoint; an existing one is continued.")],
     data: Annotated[
         Path | None,

@@ -1,0 +1,1 @@
+"""Images: read, prepared, tiled, sampled, and drawn for training."""
