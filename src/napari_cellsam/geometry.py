@@ -40,13 +40,13 @@ class Frame:
         """Map ``(..., 2)`` points ``(y, x)`` of the image to ``(x, y)`` of the picture."""
         half = 0.5 if self.half_pixel else 0.0
         mapped = (points_yx - np.array(self.region[:2]) + half) * np.array(self.zoom) - half
-        return mapped[..., ::-1].astype(np.float32)
+        return np.asarray(mapped[..., ::-1], np.float32)
 
     def points_to_image(self, points_xy: NDArray[np.float32]) -> NDArray[np.float32]:
         """Map ``(..., 2)`` points ``(x, y)`` of the picture to ``(y, x)`` of the image."""
         half = 0.5 if self.half_pixel else 0.0
         mapped = (points_xy[..., ::-1] + half) / np.array(self.zoom) - half + np.array(self.region[:2])
-        return mapped.astype(np.float32)
+        return np.asarray(mapped, np.float32)
 
     def boxes_to_picture(self, boxes_yxyx: NDArray[np.float32]) -> NDArray[np.float32]:
         """Map ``(N, 4)`` boxes of the image to x0, y0, x1, y1 of the picture."""
@@ -62,7 +62,7 @@ class Frame:
         Edges are counted from the outer corner of the first pixel, so no half pixel enters.
         """
         scaled = boxes_to_yxyx(edges_xyxy) / np.tile(self.zoom, 2) + np.tile(self.region[:2], 2)
-        return scaled.astype(np.float32)
+        return np.asarray(scaled, np.float32)
 
     def edges_to_picture(self, edges_yxyx: NDArray[np.float32]) -> NDArray[np.float32]:
         """Map ``(N, 4)`` outer edges y0, x0, y1, x1 of areas of the image to x0, y0, x1, y1 edges of the picture."""
@@ -98,4 +98,4 @@ def hat_matrix(n_in: int, start: float, step: float, n_out: int) -> NDArray[np.f
         ``(n_out, n_in)`` float32; rows sum to 1.
     """
     position = np.clip(start + np.arange(n_out) * step, 0, n_in - 1)
-    return np.maximum(0, 1 - np.abs(position[:, None] - np.arange(n_in))).astype(np.float32)
+    return np.asarray(np.maximum(0, 1 - np.abs(position[:, None] - np.arange(n_in))), np.float32)

@@ -141,29 +141,43 @@ def damage(picture: Tensor, rng: np.random.Generator) -> Tensor:
     if not bool(used.any()):
         return picture
     x = picture[used]
-    n, height, width = x.shape
-    if rng.random() < 0.12:
-        x = 1 - x
-    if rng.random() < 0.6:
-        x = x.clamp(min=1e-4) ** math.exp(rng.normal(0, 0.4))
-    if rng.random() < 0.25:
-        x = x * _slow_field(height, width, rng)
-    if rng.random() < 0.6:
-        x = x * math.exp(rng.normal(-0.05, 0.3)) + rng.normal(0, 0.08)
-    if rng.random() < 0.3:
-        x = _blur(x, float(rng.uniform(0.4, 1.8)))
-    elif rng.random() < 0.15:
-        x = x + (x - _blur(x, 1.2)) * float(rng.uniform(0.3, 1.2))  # over-sharpened
-    if rng.random() < 0.45:
-        noise = torch.from_numpy(rng.standard_normal(x.shape, dtype=np.float32))
-        level = 10 ** rng.uniform(-2.3, -0.9)
-        x = x + noise * level * (x.clamp(min=0.02).sqrt() if rng.random() < 0.5 else 1.0)
-    x = x.clamp(0, 1)
+    x = _add_noise(_refocus(_relight(x, rng), rng), rng).clamp(0, 1)
     if rng.random() < 0.06:
         x = _compress(x, int(rng.integers(25, 80)))
     result = torch.zeros_like(picture)
     result[used] = x
     return result
+
+
+def _relight(x: Tensor, rng: np.random.Generator) -> Tensor:
+    """Return ``(C, H, W)`` inverted, with another gamma, gain and offset, and uneven light, each now and then."""
+    if rng.random() < 0.12:
+        x = 1 - x
+    if rng.random() < 0.6:
+        x = x.clamp(min=1e-4) ** math.exp(rng.normal(0, 0.4))
+    if rng.random() < 0.25:
+        x = x * _slow_field(x.shape[1], x.shape[2], rng)
+    if rng.random() < 0.6:
+        x = x * math.exp(rng.normal(-0.05, 0.3)) + rng.normal(0, 0.08)
+    return x
+
+
+def _refocus(x: Tensor, rng: np.random.Generator) -> Tensor:
+    """Return ``(C, H, W)`` blurred or sharpened too much, now and then."""
+    if rng.random() < 0.3:
+        return _blur(x, float(rng.uniform(0.4, 1.8)))
+    if rng.random() < 0.15:
+        return x + (x - _blur(x, 1.2)) * float(rng.uniform(0.3, 1.2))
+    return x
+
+
+def _add_noise(x: Tensor, rng: np.random.Generator) -> Tensor:
+    """Return ``(C, H, W)`` with the noise of a camera or of few photons, now and then."""
+    if rng.random() < 0.45:
+        noise = torch.from_numpy(rng.standard_normal(x.shape, dtype=np.float32))
+        level = 10 ** rng.uniform(-2.3, -0.9)
+        x = x + noise * level * (x.clamp(min=0.02).sqrt() if rng.random() < 0.5 else 1.0)
+    return x
 
 
 def _slow_field(height: int, width: int, rng: np.random.Generator) -> Tensor:

@@ -50,7 +50,7 @@ class CompactBackend:
     can_detect = True
 
     def __init__(self, model: CompactCellSam, device: torch.device, dtype: torch.dtype) -> None:
-        self.model = model.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)
+        self.model = model.eval().requires_grad_(False).to(device).to(memory_format=torch.channels_last)
         self.device, self.dtype = device, dtype
         self.side = model.config.field
         self.nominal_diameter = model.config.diameter

@@ -43,7 +43,8 @@ def paste(
         Cut to its bounding box; a crop of ``(0, 0)`` when nothing is above the threshold.
     """
     edges = frame.edges_to_image(decoded.window[None])[0]
-    low_res = LowResLogits(decoded.logits, tuple(map(float, edges))) if keep_logits else None
+    top, left, bottom, right = map(float, edges)
+    low_res = LowResLogits(decoded.logits, (top, left, bottom, right)) if keep_logits else None
     score = float(np.clip(decoded.predicted_iou, 0, 1))
     start = [max(math.floor(edges[i]), frame.region[i], 0) for i in (0, 1)]
     stop = [min(math.ceil(edges[i + 2]), frame.region[i + 2], shape[i]) for i in (0, 1)]

@@ -125,7 +125,8 @@ def mosaic(pictures: Tensor, labels: Tensor, down: int, across: int) -> tuple[Te
     Returns
     -------
     tuple of Tensor
-        ``(B / n, 3, down * side, across * side)`` and ``(B / n, down * side, across * side)`` int32 with labels that do not clash.
+        ``(B / n, 3, down * side, across * side)`` and ``(B / n, down * side, across * side)`` int32 with labels that do
+        not clash.
     """
     n = down * across
     place = torch.arange(len(labels), device=labels.device) % n

@@ -47,14 +47,14 @@ def losses(model: CompactCellSam, pictures: Tensor, labels: Tensor, *, masks_onl
             frozen = Features(wide, wide, fine)
             guesses = _guesses(_find(model, frozen, model.propose(frozen), cells), cells)
         features = Features(wide, model.neck(wide), fine)
-        return mask_losses(model, features, cells, guesses, round(_N_MASKS_ALONE * area), rounds=2)
+        return mask_losses(model, features, cells, guesses, max(round(_N_MASKS_ALONE * area), 1), rounds=2)
     features = model.encode(pictures)
     detection, guesses = detection_losses(model, features, cells)
-    return detection | mask_losses(model, features, cells, guesses, round(_N_MASKS * area), rounds=1)
+    return detection | mask_losses(model, features, cells, guesses, max(round(_N_MASKS * area), 1), rounds=1)
 
 
 def detection_losses(model: CompactCellSam, features: Features, cells: Cells) -> tuple[dict[str, Tensor], Tensor]:
-    """Return the losses of the dense head and of CellFinder, and a guessed box ``(M, 4)`` of each cell, NaN for none."""
+    """Return the losses of the dense head and of CellFinder, and a guessed box ``(M, 4)`` of each cell or NaN."""
     maps = model.propose(features)
     found = _find(model, features, maps, cells)
     return _dense_losses(maps, cells) | _query_losses(found, cells), _guesses(found, cells)

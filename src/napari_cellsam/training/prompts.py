@@ -31,8 +31,8 @@ def draw_prompts(cells: Cells, chosen: Tensor, guesses: Tensor, box_share: float
     chosen
         ``(N,)`` rows of the cells.
     guesses
-        ``(M, 4)`` boxes that the detector guessed for the cells, or NaN. They stand for half of the boxes, since a mask must
-        not trust a box more than the detector deserves.
+        ``(M, 4)`` boxes that the detector guessed for the cells, or NaN. They stand for half of the boxes, since a mask
+        must not trust a box more than the detector deserves.
     box_share
         Share of box prompts.
     """
@@ -63,7 +63,7 @@ def draw_prompts(cells: Cells, chosen: Tensor, guesses: Tensor, box_share: float
 
 
 def _clicks(cells: Cells, chosen: Tensor, windows: Tensor) -> tuple[Tensor, Tensor]:
-    """Return three points inside each cell ``(N, 3, 2)``, half of the first ones central, and one outside ``(N, 2)``."""
+    """Return three points inside each cell ``(N, 3, 2)``, half of the first ones central; one outside ``(N, 2)``."""
     n, device = len(chosen), windows.device
     grid = torch.rand(n, 48, 2, device=device)
     span = cells.boxes[chosen, None, 2:] - cells.boxes[chosen, None, :2]

@@ -11,7 +11,7 @@ import torch
 from napari_cellsam.errors import CheckpointError
 from napari_cellsam.export.output import whole_file
 from napari_cellsam.models.network.compact import CompactCellSam, CompactConfig
-from napari_cellsam.training.train import read_checkpoint
+from napari_cellsam.training.checkpoint import read_checkpoint
 
 __all__ = ["averaged_model", "save_release"]
 
@@ -27,8 +27,11 @@ def averaged_model(checkpoint: Path) -> CompactCellSam:
     state = read_checkpoint(checkpoint)
     if state is None:
         raise CheckpointError(f"there is no checkpoint {checkpoint}; train first")
-    model = CompactCellSam(CompactConfig.from_dict(state["config"]))
-    model.load_state_dict(state["average"])
+    try:
+        model = CompactCellSam(CompactConfig.from_dict(state["config"]))
+        model.load_state_dict(state["average"])
+    except (RuntimeError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"the weights in {checkpoint} do not fit the model: {error}") from error
     return model.eval()
 
 

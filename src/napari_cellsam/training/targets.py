@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -14,7 +15,8 @@ _SPREAD = 0.16  # standard deviation of the centre target, as a share of the box
 _SMALLEST_SPREAD = 2.2  # pixels: the target of the smallest cell still covers one step of the fine grid
 
 
-class Cells(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Cells:
     """Every cell of a batch of label images.
 
     Attributes

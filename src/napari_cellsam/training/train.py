@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,13 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from napari_cellsam.data.dataset import list_entries, load_pictures
-from napari_cellsam.errors import CheckpointError, OptionError
+from napari_cellsam.errors import OptionError
 from napari_cellsam.models.network.compact import CompactCellSam, CompactConfig
+from napari_cellsam.training.checkpoint import Run, read_checkpoint
 from napari_cellsam.training.crops import CropOptions, Crops, mosaic
 from napari_cellsam.training.objective import losses
 
-__all__ = ["Progress", "TrainOptions", "read_checkpoint", "train"]
+__all__ = ["Progress", "TrainOptions", "train"]
 
 _WARM_UP = 0.02  # share of the budget
 _EMA = 0.998
@@ -113,55 +114,74 @@ def train(
         Size of a new model; a checkpoint brings its own.
     on_progress
         Called every 20 steps.
+
+    Raises
+    ------
+    CheckpointError
+        If there is a checkpoint that cannot be read.
+    DatasetError
+        If the training pictures cannot be used.
     """
     device = torch.device(options.device)
-    state = read_checkpoint(options.out / "checkpoint.pt")
-    config = CompactConfig.from_dict(state["config"]) if state else config or CompactConfig()
-    torch.manual_seed(options.crops.seed)
-    model = CompactCellSam(config).to(device, memory_format=torch.channels_last)
-    average = copy.deepcopy(model).eval()
-    optimizer = _optimizer(model, options.rate)
-    step, spent = 0, 0.0
-    if state:
-        model.load_state_dict(state["model"])
-        average.load_state_dict(state["average"])
-        optimizer.load_state_dict(state["optimizer"])
-        step, spent = state["step"], state["spent_s"]
-    budget = options.minutes * 60
-    batches = _batches(options, seed=options.crops.seed + step)
-    begun, saved, first_step, spent_before = time.monotonic(), time.monotonic(), step, spent
+    path = options.out / "checkpoint.pt"
+    run = _start(read_checkpoint(path), options, config, device)
+    batches = _batches(options, seed=options.crops.seed + run.step)
+    begun = saved = time.monotonic()
+    first_step, spent_before, budget = run.step, run.spent_s, options.minutes * 60
     running: dict[str, float] = {}
-    while spent < budget:
-        share = spent / budget
-        masks_only = share >= options.masks_from
-        _set_mode(model, masks_only)
-        for group in optimizer.param_groups:
-            group["lr"] = group["base_lr"] * _schedule(share, options.masks_from)
-        pictures, labels = (part.to(device, non_blocking=True) for part in next(batches))
-        down, across = _LAYOUTS[int(torch.randint(len(_LAYOUTS), ()))]
-        if options.batch % (down * across) == 0:
-            pictures, labels = mosaic(pictures, labels, down, across)
-        pictures = (pictures.float() / 255).contiguous(memory_format=torch.channels_last)
-        with torch.autocast(device.type, torch.bfloat16):
-            parts = losses(model, pictures, labels, masks_only=masks_only)
-        total = torch.stack(list(parts.values())).sum() if parts else None
-        if total is not None and bool(torch.isfinite(total)):
-            total.backward()
-            nn.utils.clip_grad_norm_(model.parameters(), 8.0)
-            optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        step += 1
-        _follow(average, model, min(_EMA, (1 + step) / (10 + step)))
-        spent = spent_before + time.monotonic() - begun
+    while run.spent_s < budget:
+        parts = _learn(run, next(batches), options, run.spent_s / budget)
+        run.spent_s = spent_before + time.monotonic() - begun
         for name, value in parts.items():
-            running[name] = 0.98 * running.get(name, value.item()) + 0.02 * value.item()
-        if on_progress and step % 20 == 0:
-            speed = (step - first_step) * options.batch / (time.monotonic() - begun)
-            on_progress(Progress(step, spent / budget, dict(running), speed))
-        if time.monotonic() - saved > options.save_minutes * 60 or spent >= budget:
-            _save(options.out / "checkpoint.pt", model, average, optimizer, step=step, spent_s=spent)
+            if math.isfinite(value):
+                running[name] = 0.98 * running.get(name, value) + 0.02 * value
+        if on_progress and run.step % 20 == 0:
+            speed = (run.step - first_step) * options.batch / (time.monotonic() - begun)
+            on_progress(Progress(run.step, run.spent_s / budget, dict(running), speed))
+        if time.monotonic() - saved > options.save_minutes * 60 or run.spent_s >= budget:
+            run.save(path)
             saved = time.monotonic()
-    return average
+    return run.average
+
+
+def _start(
+    state: dict[str, Any] | None, options: TrainOptions, config: CompactConfig | None, device: torch.device
+) -> Run:
+    """Return a new run, or one that goes on from a checkpoint."""
+    if state:
+        config = CompactConfig.from_dict(state["config"])
+    torch.manual_seed(options.crops.seed)
+    model: CompactCellSam = CompactCellSam(config or CompactConfig()).to(device)
+    model.to(memory_format=torch.channels_last)
+    run = Run(model, copy.deepcopy(model).eval(), _optimizer(model, options.rate))
+    if state:
+        run.load(state)
+    return run
+
+
+def _learn(run: Run, batch: Sequence[Tensor], options: TrainOptions, share: float) -> dict[str, float]:
+    """Take one step on a batch, at a share of the budget; return the losses."""
+    model, device = run.model, torch.device(options.device)
+    masks_only = share >= options.masks_from
+    _set_mode(model, masks_only)
+    for group in run.optimizer.param_groups:
+        group["lr"] = group["base_lr"] * _schedule(share, options.masks_from)
+    pictures, labels = (part.to(device, non_blocking=True) for part in batch)
+    down, across = _LAYOUTS[int(torch.randint(len(_LAYOUTS), ()))]
+    if options.batch % (down * across) == 0:
+        pictures, labels = mosaic(pictures, labels, down, across)
+    pictures = (pictures.float() / 255).contiguous(memory_format=torch.channels_last)
+    with torch.autocast(device.type, torch.bfloat16):
+        parts = losses(model, pictures, labels, masks_only=masks_only)
+    total = torch.stack(list(parts.values())).sum() if parts else None
+    if total is not None and bool(torch.isfinite(total)):
+        total.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 8.0)
+        run.optimizer.step()
+    run.optimizer.zero_grad(set_to_none=True)
+    run.step += 1
+    run.follow(min(_EMA, (1 + run.step) / (10 + run.step)))
+    return {name: value.item() for name, value in parts.items()}
 
 
 def _batches(options: TrainOptions, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -209,33 +229,3 @@ def _set_mode(model: CompactCellSam, masks_only: bool) -> None:
         model.backbone.eval()
         model.cellfinder.eval()
         model.proposals.eval()
-
-
-@torch.no_grad()
-def _follow(average: nn.Module, model: nn.Module, decay: float) -> None:
-    """Move the averaged weights towards the model's."""
-    for mean, now in zip(average.state_dict().values(), model.state_dict().values(), strict=True):
-        if mean.dtype.is_floating_point:
-            mean.lerp_(now, 1 - decay)
-        else:
-            mean.copy_(now)
-
-
-def _save(path: Path, model: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer, **numbers: Any) -> None:
-    """Write a checkpoint whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    state = {"model": model.state_dict(), "average": average.state_dict(), "optimizer": optimizer.state_dict()}
-    partial = path.with_suffix(".partial")
-    torch.save(state | {"config": model.config.to_dict()} | numbers, partial)  # type: ignore[union-attr]
-    partial.replace(path)
-
-
-def read_checkpoint(path: Path) -> dict[str, Any] | None:
-    """Return a checkpoint, or None where there is none yet."""
-    if not path.is_file():
-        return None
-    try:
-        state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
-    except Exception as error:
-        raise CheckpointError(f"{path} cannot be read ({error}); move it away to train from the beginning") from error
-    return state

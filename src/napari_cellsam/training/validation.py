@@ -49,8 +49,8 @@ def counts_by_source(
     result: dict[float | None, dict[str, Counts]] = {cut: defaultdict(lambda: Counts(0, 0, 0)) for cut in cuts}
     for entry, image, labels in _read(entries):
         for cut in cuts:
-            rule = None if cut is None else "fixed"
-            found = model.segment(image, SegmentOptions(box_score=cut, score_rule=rule))
+            options = SegmentOptions() if cut is None else SegmentOptions(box_score=cut, score_rule="fixed")
+            found = model.segment(image, options)
             counts = match_overlaps(find_overlaps(labels, found.labels), iou).counts
             result[cut][entry.source] = result[cut][entry.source] + counts
     return {cut: dict(by_source) for cut, by_source in result.items()}

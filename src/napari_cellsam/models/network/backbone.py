@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -29,7 +31,8 @@ class PyramidBackbone(nn.Module):
         self.body = timm.create_model(
             "resnet18", pretrained=False, features_only=True, out_indices=(1, 2, 3, 4), channels=channels, layers=layers
         )
-        self.body.conv1 = nn.Conv2d(3, self.body.bn1.num_features, 7, stride=4, padding=3, bias=False)
+        stem = cast("nn.BatchNorm2d", self.body.bn1)
+        self.body.conv1 = nn.Conv2d(3, stem.num_features, 7, stride=4, padding=3, bias=False)
         self.body.maxpool = nn.Identity()
         self.lateral = nn.ModuleList(nn.Conv2d(c, n_wide, 1) for c in channels[1:])
         self.smooth = _conv_norm(n_wide, n_wide)

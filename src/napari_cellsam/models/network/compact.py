@@ -138,8 +138,8 @@ class CompactCellSam(nn.Module):
         )
         self.masks = WindowDecoder(config.width, config.n_fine, config.n_tokens, config.n_hidden)
         for last in (self.cellfinder.class_embed, self.cellfinder.bbox_embed.layers[-1]):
-            nn.init.zeros_(last.weight)  # the queries start as the dense head left them
-            nn.init.zeros_(last.bias)
+            for parameter in last.parameters():
+                nn.init.zeros_(parameter)  # the queries start as the dense head left them
 
     def encode(self, picture: Tensor) -> Features:
         """Return the features of pictures ``(B, 3, H, W)`` in 0-1; H and W are multiples of 32."""
