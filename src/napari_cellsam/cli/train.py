@@ -29,6 +29,9 @@ def train(  # noqa: PLR0913 - each argument is an option of the command
     side: Annotated[int, typer.Option(min=64, help="Pixels along a crop, a multiple of 32.")] = 256,
     synthetic: Annotated[float, typer.Option(min=0.0, max=1.0, help="Share of synthetic crops.")] = 0.35,
     workers: Annotated[int, typer.Option(min=0, help="Processes that prepare crops: all cores but one on a GPU.")] = 1,
+    emphasis: Annotated[
+        list[str] | None, typer.Option(help="WORD=FACTOR: draw groups whose name holds WORD so many times as often.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Source of chance.")] = 1,
 ) -> None:
     """Train the compact model, and write it as OUT/compact.safetensors.
@@ -45,7 +48,8 @@ def train(  # noqa: PLR0913 - each argument is an option of the command
 
     if side % 32:
         raise OptionError(f"side is {side}; expected a multiple of 32 pixels")
-    crops = CropOptions(side=side, synthetic_share=synthetic, seed=seed)
+    pairs = tuple(_factor(text) for text in emphasis or ())
+    crops = CropOptions(side=side, synthetic_share=synthetic, seed=seed, emphasis=pairs)
     where = choose_device(device)
     options = TrainOptions(data, out, minutes, batch=batch, rate=rate, device=where.type, workers=workers, crops=crops)
     model = run(options, on_progress=_report)
@@ -53,6 +57,17 @@ def train(  # noqa: PLR0913 - each argument is an option of the command
     path = out / "compact.safetensors"
     save_release(model, path, box_score=cut)
     typer.echo(f"wrote {path}; use it with --model {path}, or name it with: napari-cellsam models add")
+
+
+def _factor(text: str) -> tuple[str, float]:
+    """Return the word and the factor of WORD=FACTOR."""
+    from napari_cellsam.errors import OptionError
+
+    word, _, factor = text.partition("=")
+    try:
+        return word, float(factor)
+    except ValueError as error:
+        raise OptionError(f"got emphasis {text!r}; expected WORD=FACTOR, such as phase=1.5") from error
 
 
 def _report(progress: Progress) -> None:

@@ -14,6 +14,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 from napari_cellsam.data.augment import AugmentOptions, crop_at_random, damage, mix_channels
 from napari_cellsam.data.dataset import Picture, as_picture
 from napari_cellsam.data.synthetic import ARCHETYPES, synthesize
+from napari_cellsam.errors import OptionError
 from napari_cellsam.types import Image
 
 __all__ = ["CropOptions", "Crops", "mosaic"]
@@ -37,16 +38,19 @@ class CropOptions:
         Of the whole stream.
     augment
         How crops are changed.
+    emphasis
+        Pairs of a word and a factor: groups whose name holds the word are drawn so many times as often.
     """
 
     side: int = 256
     synthetic_share: float = 0.3
     seed: int = 0
     augment: AugmentOptions = field(default_factory=AugmentOptions)
+    emphasis: tuple[tuple[str, float], ...] = ()
 
 
 class Crops(IterableDataset[tuple[Tensor, Tensor]]):
-    """Draw crops without end: pictures ``(3, side, side)`` uint8 and labels ``(side, side)`` int16.
+    """Draw crops without end: pictures ``(3, side, side)`` uint8 and labels ``(side, side)`` int32.
 
     Parameters
     ----------
@@ -67,12 +71,15 @@ class Crops(IterableDataset[tuple[Tensor, Tensor]]):
         # of pictures.
         crops = [sum(p.labels.size for p in group) / options.side**2 for group in self.groups]
         weights = np.array([min(n**0.5, len(group)) for n, group in zip(crops, self.groups, strict=True)])
+        for word, factor in options.emphasis:
+            weights *= [factor if word in group[0].group else 1.0 for group in self.groups]
         self.weights = weights / weights.sum() if len(weights) else weights
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         worker = get_worker_info()
         rng = np.random.default_rng([self.options.seed, worker.id if worker else 0])
-        torch.set_num_threads(1)
+        if worker:  # a process of its own; without workers the network's threads would be fewer, too
+            torch.set_num_threads(1)
         pool: dict[str, list[Picture]] = {name: [] for name in ARCHETYPES}
         while True:
             synthetic = not self.groups or rng.random() < self.options.synthetic_share
@@ -91,7 +98,7 @@ class Crops(IterableDataset[tuple[Tensor, Tensor]]):
         channels = picture.channels[int(rng.random() < 0.7)]
         crop, labels = crop_at_random(channels, picture.labels, self.options.side, zoom, rng)
         crop = damage(mix_channels(crop, rng), rng)
-        return (crop * 255).round().to(torch.uint8), labels.to(torch.int16)
+        return (crop * 255).round().to(torch.uint8), labels
 
 
 def _synthetic(pool: dict[str, list[Picture]], rng: np.random.Generator) -> Picture:

@@ -6,7 +6,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -188,7 +188,7 @@ def _batches(options: TrainOptions, seed: int) -> Iterator[tuple[Tensor, Tensor]
     """Yield batches without end; another seed after every resumption, or the same crops would come again."""
     pictures = list(load_pictures(list_entries(options.data, "train"))) if options.data else []
     share = options.crops.synthetic_share if options.data else 1.0
-    crops = Crops(pictures, CropOptions(options.crops.side, share, seed, options.crops.augment))
+    crops = Crops(pictures, replace(options.crops, synthetic_share=share, seed=seed))
     loader = DataLoader(
         crops, batch_size=options.batch, num_workers=options.workers, prefetch_factor=4 if options.workers else None
     )
