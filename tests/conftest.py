@@ -40,6 +40,29 @@ def shared_dir() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def tiny_config():
+    """Size of a compact model that computes at once: fields of 128 pixels, windows of 16 x 16 mask pixels."""
+    from napari_cellsam.models.network.cellfinder import CellFinderConfig
+    from napari_cellsam.models.network.compact import CompactConfig
+
+    finder = CellFinderConfig(
+        n_in=32, width=32, n_heads=4, n_hidden=32, n_encoder=1, n_decoder=2, n_anchors=0, n_classes=1, dropout=0.0
+    )
+    return CompactConfig((8, 16, 16, 16), (1, 1, 1, 1), 32, 16, finder, n_tokens=4, n_hidden=32, field=128)
+
+
+@pytest.fixture
+def tiny_compact(tiny_config):
+    """A compact model of that size with random weights."""
+    import torch
+
+    from napari_cellsam.models.network.compact import CompactCellSam
+
+    torch.manual_seed(0)
+    return CompactCellSam(tiny_config)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip what this machine cannot run, and say why."""
     reasons = {}

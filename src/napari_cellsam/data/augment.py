@@ -77,10 +77,13 @@ def crop_at_random(
     theta[:, 2] -= 1
     grid = F.affine_grid(torch.from_numpy(theta).float()[None], [1, 1, side, side], align_corners=False)
     source = torch.from_numpy(channels).float()[None] / 255
+    place = grid
     if zoom < 0.75:  # shrinking without it would alias
         factor = 2 if zoom > 0.3 else 3
-        source = F.avg_pool2d(source, factor, ceil_mode=True, count_include_pad=False)
-    picture = F.grid_sample(source, grid, mode="bilinear", padding_mode="zeros", align_corners=False)[0]
+        source = F.pad(source, (0, -width % factor, 0, -height % factor), mode="replicate")
+        place = (grid + 1) * torch.tensor([width / source.shape[3], height / source.shape[2]]) - 1
+        source = F.avg_pool2d(source, factor)
+    picture = F.grid_sample(source, place, mode="bilinear", padding_mode="zeros", align_corners=False)[0]
     x = ((grid[0, ..., 0] + 1) * width / 2 - 0.5).round().long()
     y = ((grid[0, ..., 1] + 1) * height / 2 - 0.5).round().long()
     valid = (x >= 0) & (x < width) & (y >= 0) & (y < height)

@@ -14,6 +14,7 @@ from napari_cellsam.data.prepare import prepare
 from napari_cellsam.data.read import read_image
 from napari_cellsam.errors import DatasetError
 from napari_cellsam.export.label_tiff import read_labels
+from napari_cellsam.labels import relabel_sequential
 from napari_cellsam.types import Image
 
 __all__ = ["DatasetEntry", "Picture", "as_picture", "list_entries", "load_pictures", "median_diameter"]
@@ -84,7 +85,8 @@ def list_entries(folder: Path, split: str | None = None) -> list[DatasetEntry]:
     if index.is_file():
         entries = list(_indexed(folder, index))
     elif (folder / "images").is_dir() and (folder / "masks").is_dir():
-        names = sorted(path.name for path in (folder / "images").iterdir() if path.is_file())
+        files = [path for path in (folder / "images").iterdir() if path.is_file()]
+        names = sorted(path.name for path in files if not path.name.startswith("."))
         entries = [
             DatasetEntry(folder / "images" / n, folder / "masks" / n, "train", folder.name, folder.name) for n in names
         ]
@@ -100,7 +102,7 @@ def list_entries(folder: Path, split: str | None = None) -> list[DatasetEntry]:
 
 
 def _indexed(folder: Path, index: Path) -> Iterator[DatasetEntry]:
-    with index.open(newline="") as file:
+    with index.open(newline="", encoding="utf-8") as file:
         rows = csv.DictReader(file, delimiter="\t")
         needed = {"source", "file", "split", "archetype", "modality"}
         if not needed <= set(rows.fieldnames or ()):
@@ -136,7 +138,8 @@ def as_picture(image: Image, labels: NDArray[np.integer], group: str) -> Picture
     """
     both = [prepare(image, clahe=clahe)[1:] for clahe in (False, True)]
     channels = np.stack([np.rint(channel * 255).astype(np.uint8) for channel in both])
-    return Picture(channels, labels.astype(np.int32), median_diameter(labels), group)
+    cells = relabel_sequential(labels)  # numbers may be anything up to 2**32
+    return Picture(channels, cells.astype(np.int32), median_diameter(cells), group)
 
 
 def median_diameter(labels: NDArray[np.integer]) -> float:

@@ -48,6 +48,14 @@ class CropOptions:
     augment: AugmentOptions = field(default_factory=AugmentOptions)
     emphasis: tuple[tuple[str, float], ...] = ()
 
+    def __post_init__(self) -> None:
+        if self.side < 32 or self.side % 32:
+            raise OptionError(f"side is {self.side}; expected a multiple of 32 pixels")
+        if not 0 <= self.synthetic_share <= 1:
+            raise OptionError(f"synthetic_share is {self.synthetic_share}; expected 0 to 1")
+        if self.seed < 0:
+            raise OptionError(f"seed is {self.seed}; expected 0 or more")
+
 
 class Crops(IterableDataset[tuple[Tensor, Tensor]]):
     """Draw crops without end: pictures ``(3, side, side)`` uint8 and labels ``(side, side)`` int32.

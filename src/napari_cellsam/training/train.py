@@ -69,8 +69,11 @@ class TrainOptions:
     save_minutes: float = 4.0
 
     def __post_init__(self) -> None:
-        if self.minutes <= 0 or self.batch < 1 or not 0 < self.masks_from <= 1:
-            raise OptionError("minutes and batch must be positive, and masks_from more than 0 and at most 1")
+        if not self.minutes > 0 or self.batch < 1 or self.workers < 0 or not 0 < self.masks_from <= 1:
+            raise OptionError(
+                f"got {self.minutes} minutes, batches of {self.batch}, {self.workers} workers and masks from "
+                f"{self.masks_from}; expected positive minutes and batches, and masks from more than 0 and at most 1"
+            )
 
 
 @dataclass(frozen=True)

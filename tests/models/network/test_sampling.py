@@ -1,0 +1,52 @@
+"""Sampling by matrix products equals PyTorch's grid_sample."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from napari_cellsam.models.network.sampling import cut_windows, sample_at
+
+
+def reference(features, points, stride):
+    """Sample (B, N, 2) points of the picture with grid_sample."""
+    size = torch.tensor([features.shape[3], features.shape[2]]) * stride
+    grid = (points + 0.5) / size * 2 - 1
+    sampled = F.grid_sample(features, grid[:, None], mode="bilinear", padding_mode="border", align_corners=False)
+    return sampled[:, :, 0].transpose(1, 2)
+
+
+@pytest.mark.parametrize("stride", [1, 4, 8])
+def test_points_are_sampled_as_by_grid_sample(stride):
+    torch.manual_seed(0)
+    features = torch.randn(2, 3, 5, 7)
+    points = torch.rand(2, 40, 2) * torch.tensor([7, 5]) * stride * 1.4 - 3  # some beyond the border
+    torch.testing.assert_close(sample_at(features, points, stride), reference(features, points, stride))
+
+
+def test_windows_are_cut_as_by_grid_sample():
+    torch.manual_seed(0)
+    features = torch.randn(2, 3, 6, 9)
+    windows = torch.tensor([[[0.0, 0, 36, 24], [5, 3, 12, 21]], [[-9, -9, 20, 20], [30, 10, 50, 40]]])
+    n = 5
+    step = (torch.arange(n) + 0.5) / n
+    low, size = windows[..., :2], windows[..., 2:] - windows[..., :2]
+    x = low[..., 0, None] + step * size[..., 0, None] - 0.5  # (B, K, n) pixel centres are half a pixel inside edges
+    y = low[..., 1, None] + step * size[..., 1, None] - 0.5
+    points = torch.stack((x[:, :, None].expand(-1, -1, n, -1), y[..., None].expand(-1, -1, -1, n)), -1)
+    expected = reference(features, points.flatten(1, 3), 4).unflatten(1, (2, n, n)).movedim(-1, 2)
+    torch.testing.assert_close(cut_windows(features, windows, 4, n), expected)
+
+
+def test_the_window_of_a_whole_picture_is_the_picture():
+    features = torch.randn(1, 2, 4, 4)
+    cut = cut_windows(features, torch.tensor([[[0.0, 0.0, 32.0, 32.0]]]), 8, 4)
+    torch.testing.assert_close(cut[:, 0], features)
+
+
+def test_gradients_reach_the_features():
+    features = torch.randn(1, 2, 4, 4, requires_grad=True)
+    (
+        sample_at(features, torch.tensor([[[9.0, 9.0]]]), 8).sum()
+        + cut_windows(features, torch.ones(1, 1, 4) * 3, 8, 2).sum()
+    ).backward()
+    assert (features.grad != 0).any()
