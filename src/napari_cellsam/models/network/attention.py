@@ -96,4 +96,5 @@ class RowColumnAttention(nn.Module):
         to_col = (col * depth**-0.5 @ key_col.transpose(-1, -2)).softmax(-1)  # (B, heads, N, H)
         # The outer product of the two attentions times the values is one large product, which processors like best.
         both = (to_col.to(value.dtype)[..., :, None] * to_row.to(value.dtype)[..., None, :]).flatten(3)
-        return (both @ value).transpose(1, 2).flatten(2)
+        result: Tensor = (both @ value).transpose(1, 2).flatten(2)
+        return result
