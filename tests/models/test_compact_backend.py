@@ -1,0 +1,147 @@
+"""The compact model as the engine uses it, with random weights: any image, and prompts that leave each other alone."""
+
+import numpy as np
+import pytest
+import torch
+
+from napari_cellsam.engine import Model
+from napari_cellsam.errors import PromptError
+from napari_cellsam.models.backend import PicturePrompt
+from napari_cellsam.models.compact_backend import CompactBackend
+from napari_cellsam.types import Image, Prompt, SegmentOptions
+
+NO_POINTS = np.zeros((0, 2), np.float32)
+
+
+@pytest.fixture
+def backend(tiny_compact):
+    for name, parameter in tiny_compact.named_parameters():
+        if parameter.ndim > 1:
+            torch.nn.init.normal_(parameter, std=1 / parameter[0].numel() ** 0.5)
+        elif name.endswith("proposals.out.bias"):
+            parameter.data[0] = 0.0  # half of all places may be centres
+    return CompactBackend(tiny_compact, torch.device("cpu"), torch.float32)
+
+
+def noise(*shape, seed=0):
+    return np.random.default_rng(seed).random(shape, np.float32)
+
+
+def prompt(inside=NO_POINTS, outside=NO_POINTS, **more):
+    return PicturePrompt(np.asarray(inside, np.float32), np.asarray(outside, np.float32), **more)
+
+
+SEVERAL = [
+    prompt([[20, 30]]),
+    prompt([[60, 70], [61, 72]], [[5, 5]]),
+    prompt(box=np.array([1, 2, 30, 40], np.float32)),
+    prompt([[9, 9]] * 7),
+    prompt([[15, 20]], box=np.array([1, 2, 30, 40], np.float32)),
+]
+
+
+def test_pictures_are_padded_to_whole_strides(backend):
+    features = backend.encode(noise(3, 50, 70), (50, 70), None)
+    assert features.features.fine.shape == (1, 16, 16, 24)
+    assert backend.embedding(features).shape == (32, 8, 12)
+
+
+def test_a_region_is_scaled_to_its_picture(backend):
+    assert backend.encode(noise(3, 100, 10), (25, 3), None).features.wide.shape[2:] == (4, 4)
+
+
+def test_boxes_come_best_first(backend):
+    boxes, scores = backend.detect(backend.encode(noise(3, 100, 90), (100, 90), None))
+    assert boxes.shape == (len(scores), 4) and len(scores) > 0
+    assert (np.diff(scores) <= 0).all() and np.isfinite(boxes).all()
+
+
+def test_nothing_likely_means_no_boxes(backend):
+    with torch.no_grad():
+        backend.model.proposals.out.bias[0] = -50
+    boxes, scores = backend.detect(backend.encode(noise(3, 64, 64), (64, 64), None))
+    assert boxes.shape == (0, 4) and scores.shape == (0,)
+
+
+def test_an_answer_does_not_depend_on_what_else_is_asked(backend):
+    features = backend.encode(noise(3, 100, 90), (100, 90), None)
+    together = backend.decode(features, SEVERAL)
+    for asked, answer in zip(SEVERAL, together, strict=True):
+        alone = backend.decode(features, [asked])[0]
+        assert np.allclose(alone.window, answer.window, atol=1e-4)
+        assert np.allclose(alone.logits, answer.logits, atol=1e-4)
+        assert alone.predicted_iou == pytest.approx(answer.predicted_iou, abs=1e-4)
+
+
+def test_many_prompts_are_answered_in_their_order(backend):
+    features = backend.encode(noise(3, 100, 90), (100, 90), None)
+    boxes = [np.array([i, i, i + 20, i + 25], np.float32) for i in range(70)]
+    answers = backend.decode(features, [prompt(box=box) for box in boxes])
+    assert [float(answer.window[0]) for answer in answers] == sorted(float(answer.window[0]) for answer in answers)
+    assert len(answers) == 70
+
+
+def test_the_window_of_clicks_holds_them_all(backend):
+    features = backend.encode(noise(3, 100, 90), (100, 90), None)
+    x0, y0, x1, y1 = backend.decode(features, [prompt([[5, 6], [80, 90]])])[0].window
+    assert x0 < 5 and y0 < 6 and x1 > 80 and y1 > 90
+
+
+def test_no_prompts_give_no_answers(backend):
+    assert backend.decode(backend.encode(noise(3, 32, 32), (32, 32), None), []) == []
+
+
+def test_a_previous_answer_is_refined_in_its_own_window(backend):
+    features = backend.encode(noise(3, 100, 90), (100, 90), None)
+    first = backend.decode(features, [SEVERAL[0]])[0]
+    again = backend.decode(features, [prompt([[20, 30]], logits=first.logits, window=first.window)])[0]
+    assert np.allclose(again.window, first.window) and not np.allclose(again.logits, first.logits)
+
+
+def test_a_mask_of_another_model_cannot_be_refined(backend):
+    features = backend.encode(noise(3, 32, 32), (32, 32), None)
+    with pytest.raises(PromptError, match=r"\(256, 256\) logits; this model's own are \(16, 16\)"):
+        backend.decode(features, [prompt([[5, 5]], logits=noise(256, 256), window=np.array([0, 0, 9, 9], np.float32))])
+
+
+def test_half_precision_agrees_nearly(backend):
+    half = CompactBackend(backend.model, torch.device("cpu"), torch.bfloat16)
+    picture = noise(3, 96, 96)
+    full, rough = (b.embedding(b.encode(picture, (96, 96), None)) for b in (backend, half))
+    assert rough.dtype == np.float32
+    assert 0 < np.linalg.norm(full - rough) / np.linalg.norm(full) < 0.05
+
+
+IMAGES = {
+    "constant": np.full((80, 90), 7, np.uint8),
+    "zero": np.zeros((80, 90), np.uint16),
+    "one pixel wide": noise(70, 1),
+    "one pixel high": noise(1, 300),
+    "one pixel": np.ones((1, 1)),
+    "tiny": noise(3, 3),
+    "NaN": np.where(noise(80, 90) < 0.1, np.nan, noise(80, 90, seed=1)),
+    "all NaN": np.full((20, 20), np.nan),
+    "infinite": np.where(noise(80, 90) < 0.01, np.inf, noise(80, 90, seed=1)),
+    "bool": noise(80, 90) > 0.5,
+    "negative": noise(80, 90) - 5,
+    "huge numbers": noise(40, 40).astype(np.float64) * 1e300,
+    "two channels": noise(60, 60, 2),
+    "colour": (noise(60, 60, 3) * 255).astype(np.uint8),
+    "larger than the field": noise(200, 300),
+}
+
+
+@pytest.mark.filterwarnings("ignore:overflow encountered in cast:RuntimeWarning")
+@pytest.mark.parametrize("name", IMAGES)
+def test_every_image_gives_a_segmentation(backend, name):
+    model = Model(backend, "random")
+    image = Image.from_array(IMAGES[name])
+    result = model.segment(image, SegmentOptions(box_score=0.3, min_predicted_iou=0.0, min_area=0))
+    assert result.labels.shape == image.shape and result.labels.max() == result.n_cells
+    assert len(result.boxes) == len(result.scores) == len(result.predicted_iou) == result.n_cells
+    mask = model.segment_prompts(image, [Prompt(inside=[(0, 0)])], logits=True)[0]
+    assert mask.full(image.shape).shape == image.shape and np.isfinite(mask.logits).all()
+
+
+def test_options_that_are_left_open_are_the_models_own(backend):
+    assert None not in vars(backend.defaults).values()
