@@ -18,6 +18,8 @@ from napari_cellsam.models.network.two_way import ImageTokens, image_tokens, run
 __all__ = ["DecodeOptions", "DecodedMasks", "FieldPrompt", "decode_masks"]
 
 _MARGIN = 0.25  # of a box's side, all around it
+_AT_ONCE_CPU = 2  # a prompt takes about 12 MB while it is decoded, and few of them stay in a processor's cache
+_AT_ONCE = 32
 
 
 class FieldPrompt(NamedTuple):
@@ -68,14 +70,14 @@ class DecodeOptions:
     edge_logit
         A crop whose edge has a higher logit than this is decoded again over the whole field: no mask is cut off.
     at_once
-        Prompts per batch; each takes about 12 MB while it is decoded.
+        Prompts per batch; None is as many as suit the device.
     autocast
         Type of the matrix products, or None for the weights' own.
     """
 
     whole_field: bool = False
     edge_logit: float = -1.0
-    at_once: int = 32
+    at_once: int | None = None
     autocast: torch.dtype | None = None
 
 
@@ -109,7 +111,8 @@ def decode_masks(
     tokens = embedding.flatten(1).T + prompt_encoder.no_mask_embed.weight
     with _autocast(embedding, options):
         image = image_tokens(mask_decoder.transformer, tokens, codes)
-    for batch in _batches(prompts, options.at_once):
+    at_once = options.at_once or (_AT_ONCE_CPU if embedding.device.type == "cpu" else _AT_ONCE)
+    for batch in _batches(prompts, at_once):
         chosen = [prompts[i] for i in batch]
         prompt_state, token_state = _look(prompt_encoder, mask_decoder, (image, embedding), chosen, options)
         iou[batch] = mask_decoder.iou_prediction_head(prompt_state[:, 0])[:, 0]

@@ -82,8 +82,8 @@ def run_two_way(
             state + _look_at_image(layer.cross_attn_token_to_image, state + prompts, image, tokens, placed)
         )
         state = layer.norm3(state + layer.mlp(state))
-        seen = _look_at_prompts(layer.cross_attn_image_to_token, image, placed, state + prompts, state)
-        tokens = layer.norm4((image.tokens if tokens is None else tokens) + seen)
+        shares, offers = _look_at_prompts(layer.cross_attn_image_to_token, image, placed, state + prompts, state)
+        tokens = layer.norm4(_add_product(image.tokens if tokens is None else tokens, shares, offers))
     if tokens is None:
         raise ValueError("the transformer has no layers")
     last = transformer.final_attn_token_to_image
@@ -115,8 +115,10 @@ def _look_at_image(
     return _as_tensor(attention.out_proj(taken))
 
 
-def _look_at_prompts(attention: Any, image: ImageTokens, placed: Tensor | None, asked: Tensor, told: Tensor) -> Tensor:
-    """Return what image tokens take from prompt tokens, ``(B, T, C)``."""
+def _look_at_prompts(
+    attention: Any, image: ImageTokens, placed: Tensor | None, asked: Tensor, told: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return shares ``(B, T, heads * n)`` of prompt tokens in image tokens, and offers ``(B, heads * n, C)``."""
     batch, n, _ = asked.shape
     n_heads = attention.num_heads
     depth = attention.internal_dim // n_heads
@@ -131,8 +133,16 @@ def _look_at_prompts(attention: Any, image: ImageTokens, placed: Tensor | None, 
         scores = (weight.flatten(1, 2) @ placed.transpose(-1, -2)).reshape(batch, n_heads, n, -1) + offset[..., None]
     shares = scores.softmax(2).flatten(1, 2)  # (B, heads * n, T)
     out_weight = attention.out_proj.weight.view(-1, n_heads, depth)
-    offered = torch.einsum("bnhd,chd->bhnc", value, out_weight).flatten(1, 2)
-    return _as_tensor(shares.transpose(-1, -2) @ offered + attention.out_proj.bias)
+    # The shares of a head sum to one, so that the output's bias can ride on the heads' offers.
+    offers = torch.einsum("bnhd,chd->bhnc", value, out_weight) + attention.out_proj.bias / n_heads
+    return shares.transpose(-1, -2), offers.flatten(1, 2)
+
+
+def _add_product(base: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """Return ``base + a @ b``, ``base`` being ``(T, C)`` or ``(B, T, C)``: in one pass, or in fp32 under autocast."""
+    if torch.is_autocast_enabled(base.device.type):
+        return base + a @ b
+    return torch.baddbmm(base.expand(len(a), -1, -1), a, b)
 
 
 def _heads(attention: Any, x: Tensor) -> Tensor:
