@@ -36,7 +36,8 @@ def load_model(name: str = "compact", device: str = "auto", precision: str = "au
     device
         ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:N"`` or ``"mps"``.
     precision
-        ``"fp32"``, ``"bf16"``, or ``"auto"``: bf16 where the processor has it.
+        ``"fp32"``, ``"bf16"``, or ``"auto"``: for the compact model bf16 where the processor computes in it; for
+        published weights fp32, since their detector's boxes move in bf16.
 
     Raises
     ------
@@ -47,12 +48,12 @@ def load_model(name: str = "compact", device: str = "auto", precision: str = "au
     DeviceError
         If the machine has no such device.
     """
-    from napari_cellsam.models.loading import choose_device, choose_dtype, load_backend
+    from napari_cellsam.models.loading import choose_device, load_backend
     from napari_cellsam.models.registry import find_model, find_weights, list_models
 
     where = choose_device(device)
     weights = find_weights(name)
-    backend = load_backend(weights, where, choose_dtype(precision, where))
+    backend = load_backend(weights, where, precision)
     if name in {spec.name for spec in list_models()}:
         return Model(backend, name, find_model(name).defaults)
     return Model(backend, weights.stem)

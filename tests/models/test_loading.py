@@ -75,7 +75,7 @@ def test_an_unknown_precision_is_refused():
 
 def test_weights_of_a_compact_model_make_a_compact_back_end(tmp_path, tiny_compact):
     save_release(tiny_compact, tmp_path / "x.safetensors")
-    backend = load_backend(tmp_path / "x.safetensors", CPU, torch.float32)
+    backend = load_backend(tmp_path / "x.safetensors", CPU, "fp32")
     assert isinstance(backend, CompactBackend) and backend.side == 128
 
 
