@@ -13,12 +13,14 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from napari_cellsam.cli import main
 from napari_cellsam.data.prepare import prepare
+from napari_cellsam.engine import load_model
 from napari_cellsam.models.network.cellsam import CellSam, FieldBoxes, adaptive_cut
 from napari_cellsam.models.network.inputs import detector_input, mask_input, squash
 from napari_cellsam.models.network.mask_decoding import DecodedMasks, FieldPrompt
 from napari_cellsam.models.weights import load_network
-from napari_cellsam.types import Image
+from napari_cellsam.types import Image, Prompt, SegmentOptions
 
 pytestmark = [pytest.mark.slow, pytest.mark.shared]
 
@@ -136,3 +138,34 @@ def test_masks_and_their_predicted_iou_agree(run: Run) -> None:
     assert logits.shape == (4, 256, 256)
     _agree(logits[:, ::4, ::4], run.expected["mask_logits_256"], 1e-4)
     _agree(run.masks.iou, run.expected["predicted_iou"], 2e-5)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_engine_gives_the_same_numbers_with_weights_that_were_added(
+    case: str,
+    shared_dir: Path,
+    recipe: ModuleType,
+    make_checkpoint: MakeCheckpoint,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    with np.load(shared_dir / "parity" / f"expected_seed{SEED}_{case}.npz") as file:
+        expected = dict(file)
+    height, width, channels = (int(n) for n in expected["shape"])
+    monkeypatch.setenv("NAPARI_CELLSAM_MODELS_DIR", str(tmp_path))
+    with pytest.raises(SystemExit) as ended:
+        main(["models", "add", str(make_checkpoint(bool(expected["plain"]))), "official", "--link"])
+    assert ended.value.code in (0, None)
+    model = load_model("official", device="cpu", precision="fp32")
+    image = Image.from_array(recipe.test_image(SEED, height, width, channels))
+    _agree(torch.from_numpy(model.embed(image).array[::8, ::4, ::4].copy()), expected["embedding"], 1e-4)
+    found = model.detect(image, box_score=0.0)
+    _agree(torch.from_numpy(found.scores), expected["scores"], 5e-4)
+    centres, sides = expected["query_boxes_cxcywh"][:, :2], expected["query_boxes_cxcywh"][:, 2:]
+    all_boxes = np.concatenate((centres - sides / 2, centres + sides / 2), 1) * np.array([width, height] * 2)
+    nearest = np.abs(found.boxes[:50, None, [1, 0, 3, 2]] - all_boxes).max(-1).min(1)
+    assert nearest.max() <= 1.5e-3 * max(height, width)
+    prompts = [Prompt(box=box[[1, 0, 3, 2]]) for box in expected["prompt_boxes_xyxy"]]
+    masks = model.segment_prompts(image, prompts, SegmentOptions(scaling="squash"), logits=True)
+    _agree(torch.from_numpy(np.stack([m.logits for m in masks])[:, ::4, ::4].copy()), expected["mask_logits_256"], 1e-4)
+    _agree(torch.tensor([m.score for m in masks]), np.clip(expected["predicted_iou"], 0, 1), 2e-5)
