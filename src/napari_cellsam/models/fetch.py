@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PACKAGED_DIR", "accept_licence", "is_licence_accepted", "weights_path"]
 
-PACKAGED_DIR = Path(__file__).parent / "weights"
+PACKAGED_DIR = Path(__file__).parent / "packaged"
 """The folder of the weights and specifications that ship in the wheel."""
 
 
