@@ -14,6 +14,8 @@ from torch import Tensor
 
 __all__ = ["AugmentOptions", "crop_at_random", "damage", "mix_channels"]
 
+_MARGIN = 8  # pixels around a crop that take part in interpolation and averaging
+
 
 @dataclass(frozen=True)
 class AugmentOptions:
@@ -72,11 +74,17 @@ def crop_at_random(
         if len(hits):
             chosen = np.array([hits[0] % width, hits[0] // width], float)
             centre = np.clip(chosen, reach, np.array([width, height]) - reach)
-    theta = np.concatenate((matrix, centre[:, None]), 1)
+    # Only what the square can touch is worked on: large pictures would cost most of the time otherwise.
+    low = np.maximum(np.floor(centre - np.abs(matrix).sum(1)) - _MARGIN, 0).astype(int)
+    high = np.ceil(centre + np.abs(matrix).sum(1)).astype(int) + _MARGIN
+    channels = channels[:, low[1] : high[1], low[0] : high[0]]
+    labels = labels[low[1] : high[1], low[0] : high[0]]
+    height, width = labels.shape
+    theta = np.concatenate((matrix, (centre - low)[:, None]), 1)
     theta = theta * 2 / np.array([[width], [height]])
     theta[:, 2] -= 1
     grid = F.affine_grid(torch.from_numpy(theta).float()[None], [1, 1, side, side], align_corners=False)
-    source = torch.from_numpy(channels).float()[None] / 255
+    source = torch.from_numpy(channels.copy()).float()[None] / 255
     place = grid
     if zoom < 0.75:  # shrinking without it would alias
         factor = 2 if zoom > 0.3 else 3
@@ -87,7 +95,7 @@ def crop_at_random(
     x = ((grid[0, ..., 0] + 1) * width / 2 - 0.5).round().long()
     y = ((grid[0, ..., 1] + 1) * height / 2 - 0.5).round().long()
     valid = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-    cut = torch.from_numpy(labels)[y.clamp(0, height - 1), x.clamp(0, width - 1)]
+    cut = torch.from_numpy(labels.copy())[y.clamp(0, height - 1), x.clamp(0, width - 1)]
     return picture, torch.where(valid, cut, torch.zeros_like(cut))
 
 
