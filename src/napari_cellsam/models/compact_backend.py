@@ -60,7 +60,7 @@ class CompactBackend:
             score_rule="fixed",
             diameter="auto",
             scaling="tiles",
-            clahe=True,
+            clahe=False,  # it was trained with and without, and finds more without
             min_predicted_iou=0.3,
             min_area=12,
             overlap=0.25,
