@@ -18,7 +18,7 @@ def compact() -> ncs.Model:
     return ncs.load_model("compact", device="cpu")
 
 
-@pytest.mark.parametrize("name", ["fluorescent_nuclei", "fluorescent_cells", "phase_yeast", "fluorescent_rods"])
+@pytest.mark.parametrize("name", ["fluorescent_nuclei", "fluorescent_cells", "phase_yeast", "phase_rods"])
 def test_it_finds_the_cells_of_a_sample(compact: ncs.Model, name: str) -> None:
     result = compact.segment(ncs.load_sample(name))
     assert match_labels(draw_sample(name).labels, result.labels).counts.f1 > 0.75

@@ -19,7 +19,20 @@ def _run(*arguments: str) -> int:
 def test_training_leaves_weights_that_segment_can_use(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from napari_cellsam.models.weights import inspect_checkpoint
 
-    shape = ["--minutes", "0.05", "--side", "64", "--batch", "2", "--workers", "0", "--device", "cpu"]
+    shape = [
+        "--minutes",
+        "0.05",
+        "--side",
+        "64",
+        "--batch",
+        "2",
+        "--workers",
+        "0",
+        "--device",
+        "cpu",
+        "--precision",
+        "fp32",
+    ]
     assert _run("--out", str(tmp_path), *shape) == 0
     assert "compact.safetensors" in capsys.readouterr().out
     info = inspect_checkpoint(tmp_path / "compact.safetensors")

@@ -24,6 +24,7 @@ def train(  # noqa: PLR0913 - each argument is an option of the command
     ] = None,
     minutes: Annotated[float, typer.Option(min=0.01, help="Computing time in all, earlier runs included.")] = 120.0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    precision: Annotated[str, typer.Option(help="fp32, bf16 or auto.")] = "auto",
     batch: Annotated[int, typer.Option(min=1, help="Crops per step: 12 on a CPU, 64 or more on a GPU.")] = 12,
     rate: Annotated[float, typer.Option(min=0.0, help="Largest learning rate.")] = 1.2e-3,
     side: Annotated[int, typer.Option(min=64, help="Pixels along a crop, a multiple of 32.")] = 256,
@@ -51,7 +52,9 @@ def train(  # noqa: PLR0913 - each argument is an option of the command
     pairs = tuple(_factor(text) for text in emphasis or ())
     crops = CropOptions(side=side, synthetic_share=synthetic, seed=seed, emphasis=pairs)
     where = choose_device(device)
-    options = TrainOptions(data, out, minutes, batch=batch, rate=rate, device=where.type, workers=workers, crops=crops)
+    options = TrainOptions(
+        data, out, minutes, batch=batch, rate=rate, device=where.type, precision=precision, workers=workers, crops=crops
+    )
     model = run(options, on_progress=_report)
     cut = _validate(model, data) if data else None
     path = out / "compact.safetensors"

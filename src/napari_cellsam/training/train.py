@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 
 from napari_cellsam.data.dataset import list_entries, load_pictures
 from napari_cellsam.errors import OptionError
+from napari_cellsam.models.loading import choose_dtype
 from napari_cellsam.models.network.compact import CompactCellSam, CompactConfig
 from napari_cellsam.training.checkpoint import Run, read_checkpoint
 from napari_cellsam.training.crops import CropOptions, Crops, mosaic
@@ -49,6 +50,8 @@ class TrainOptions:
         Largest learning rate.
     device
         ``"cpu"``, ``"cuda"`` or ``"mps"``.
+    precision
+        ``"fp32"``, ``"bf16"``, or ``"auto"``: bf16 where the hardware computes in it.
     workers
         Processes that prepare crops.
     crops
@@ -60,10 +63,11 @@ class TrainOptions:
     data: Path | None
     out: Path
     minutes: float = 120.0
-    masks_from: float = 0.85
+    masks_from: float = 0.9
     batch: int = 12
     rate: float = 1.2e-3
     device: str = "cpu"
+    precision: str = "auto"
     workers: int = 1
     crops: CropOptions = field(default_factory=CropOptions)
     save_minutes: float = 4.0
@@ -174,7 +178,8 @@ def _learn(run: Run, batch: Sequence[Tensor], options: TrainOptions, share: floa
     if options.batch % (down * across) == 0:
         pictures, labels = mosaic(pictures, labels, down, across)
     pictures = (pictures.float() / 255).contiguous(memory_format=torch.channels_last)
-    with torch.autocast(device.type, torch.bfloat16):
+    dtype = choose_dtype(options.precision, device)
+    with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
         parts = losses(model, pictures, labels, masks_only=masks_only)
     total = torch.stack(list(parts.values())).sum() if parts else None
     if total is not None and bool(torch.isfinite(total)):
