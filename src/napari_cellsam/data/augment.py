@@ -66,14 +66,7 @@ def crop_at_random(
     height, width = labels.shape
     matrix = _random_turn(rng) / zoom * (side / 2)
     reach = np.minimum(np.abs(matrix).sum(1), (width / 2, height / 2))  # x, y: keep the square on the picture
-    # Half of the crops are centred on a cell, or sparse pictures would teach background only.
-    centre = np.array([rng.uniform(reach[0], width - reach[0]), rng.uniform(reach[1], height - reach[1])])
-    if rng.random() < 0.5:
-        at = rng.integers(0, labels.size, 64)
-        hits = at[labels.reshape(-1)[at] > 0]
-        if len(hits):
-            chosen = np.array([hits[0] % width, hits[0] // width], float)
-            centre = np.clip(chosen, reach, np.array([width, height]) - reach)
+    centre = _draw_centre(labels, reach, rng)
     # Only what the square can touch is worked on: large pictures would cost most of the time otherwise.
     low = np.maximum(np.floor(centre - np.abs(matrix).sum(1)) - _MARGIN, 0).astype(int)
     high = np.ceil(centre + np.abs(matrix).sum(1)).astype(int) + _MARGIN
@@ -97,6 +90,24 @@ def crop_at_random(
     valid = (x >= 0) & (x < width) & (y >= 0) & (y < height)
     cut = torch.from_numpy(labels.copy())[y.clamp(0, height - 1), x.clamp(0, width - 1)]
     return picture, torch.where(valid, cut, torch.zeros_like(cut))
+
+
+def _draw_centre(
+    labels: NDArray[np.int32], reach: NDArray[np.float64], rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Return the ``(x, y)`` middle of a crop that reaches so far; half of them lie on a cell.
+
+    Otherwise sparse pictures would teach background only.
+    """
+    height, width = labels.shape
+    centre = np.array([rng.uniform(reach[0], width - reach[0]), rng.uniform(reach[1], height - reach[1])])
+    if rng.random() < 0.5:
+        at = rng.integers(0, labels.size, 64)
+        hits = at[labels.reshape(-1)[at] > 0]
+        if len(hits):
+            chosen = np.array([hits[0] % width, hits[0] // width], float)
+            centre = np.clip(chosen, reach, np.array([width, height]) - reach)
+    return centre
 
 
 def _random_turn(rng: np.random.Generator) -> NDArray[np.float64]:
