@@ -15,6 +15,7 @@ class DiscBackend:
 
     half_pixel = True
     native_zoom = 1.0
+    stride = 1
     nominal_diameter = 16.0
 
     def __init__(self, *, side=96, squashes=False, n_queries=1000, can_detect=True):

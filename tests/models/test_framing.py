@@ -15,7 +15,9 @@ TILES = SegmentOptions(scaling="tiles", diameter="native", overlap=0.25)
 
 
 def backend(*, side=64, squashed=False):
-    return SimpleNamespace(side=side, squashes=squashed, half_pixel=True, nominal_diameter=10.0, native_zoom=1.0)
+    return SimpleNamespace(
+        side=side, squashes=squashed, half_pixel=True, nominal_diameter=10.0, native_zoom=1.0, stride=1
+    )
 
 
 def covered(frames, shape):
@@ -124,3 +126,18 @@ def test_quarters_cover_their_frame_and_overlap(squashed, side):
     assert all(part.zoom >= frame.zoom for part in parts)
     if side > 10:
         assert parts[0].region[2] > parts[2].region[0] + side // 8
+
+
+def test_tiles_of_a_strided_network_begin_on_whole_strides_and_cover_the_image():
+    network = SimpleNamespace(
+        side=512, squashes=False, half_pixel=True, nominal_diameter=30.0, native_zoom=1.0, stride=32
+    )
+    frames, tiles = frames_of(network, (700, 1111), SegmentOptions(overlap=0.25), 1.27)
+    seen = np.zeros((700, 1111), bool)
+    for frame, tile in zip(frames, tiles, strict=True):
+        y0, x0, y1, x1 = tile.region
+        seen[y0:y1, x0:x1] = True
+        assert (y0 % 25, x0 % 25) == (0, 0)  # 25 pixels of the image are 32 of the picture
+        assert max(frame.size) <= 512
+    assert seen.all()
+    assert len(frames) > 1

@@ -75,6 +75,8 @@ class Backend(Protocol):
         Cell diameter in picture pixels that the model was trained around.
     native_zoom
         Picture pixels per image pixel where nothing is known of the cells' size.
+    stride
+        Pixels of the picture on whose multiples tiles begin; 1 where it does not matter.
     n_queries
         Most cells that one picture can give.
     """
@@ -86,6 +88,7 @@ class Backend(Protocol):
     defaults: SegmentOptions
     nominal_diameter: float
     native_zoom: float
+    stride: int
     n_queries: int
 
     def measure(self, prepared: NDArray[np.float32]) -> Any:

@@ -47,6 +47,7 @@ class CompactBackend:
     squashes = False
     half_pixel = True
     native_zoom = 1.0
+    stride = _MULTIPLE
     can_detect = True
 
     def __init__(self, model: CompactCellSam, device: torch.device, dtype: torch.dtype) -> None:

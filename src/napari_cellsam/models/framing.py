@@ -64,9 +64,28 @@ def frames_of(
     """Return the frames that cover an image, and their tiles, in the same order."""
     if squashes(backend, shape, options):
         return [whole_frame(backend, shape)], plan_tiles(shape, max(shape), 0)
-    side = max(math.floor(backend.side / zoom), _SMALLEST_TILE)
-    tiles = plan_tiles(shape, side, round(side * (options.overlap or 0.0)))
+    if backend.stride > 1:
+        tiles, zoom = _aligned_tiles(backend, shape, options.overlap or 0.0, zoom)
+    else:
+        side = max(math.floor(backend.side / zoom), _SMALLEST_TILE)
+        tiles = plan_tiles(shape, side, round(side * (options.overlap or 0.0)))
     return [frame_at(backend, tile.region, zoom) for tile in tiles], tiles
+
+
+def _aligned_tiles(backend: Backend, shape: tuple[int, int], overlap: float, zoom: float) -> tuple[list[Tile], float]:
+    """Return tiles that begin on whole strides of the network, and the zoom at which strides are whole image pixels.
+
+    A convolution with stride answers differently to a picture that is shifted by less than the stride; tiles that begin
+    on one grid see the same cells as the whole picture does.
+    """
+    step = max(round(backend.stride / zoom), 1)
+    n_steps = max(backend.side // backend.stride, 1)
+    grid = plan_tiles((math.ceil(shape[0] / step), math.ceil(shape[1] / step)), n_steps, round(n_steps * overlap))
+    tiles = []
+    for tile in grid:
+        y0, x0, y1, x1 = (n * step for n in tile.region)
+        tiles.append(Tile((y0, x0, min(y1, shape[0]), min(x1, shape[1])), shape))
+    return tiles, backend.stride / step
 
 
 def frame_for(backend: Backend, shape: tuple[int, int], prompt: Prompt, options: SegmentOptions, zoom: float) -> Frame:

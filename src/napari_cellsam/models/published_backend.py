@@ -64,6 +64,7 @@ class PublishedBackend:
 
     squashes = True
     half_pixel = False  # prompts are multiplied only; SAM adds its own half pixel
+    stride = 1  # its fields are squashed, so no two share a grid
     native_zoom = 2.0  # it was trained on tiles of 512 pixels, enlarged to its field
     nominal_diameter = 60.0
 
