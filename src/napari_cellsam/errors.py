@@ -15,26 +15,52 @@ Every message says what was got and what to do about it::
     │   ├── CheckpointError       weights that are broken, unsafe or of another design
     │   └── UnsupportedTaskError  the model cannot do what was asked of it
     ├── DeviceError           the requested device or precision does not exist here
+    │   └── DeviceMemoryError     the device's memory does not hold even the smallest step
     ├── OutputError           a result that cannot be written where it was asked to go
-    └── DatasetError          a folder of training pictures that cannot be used
+    ├── DatasetError          a folder of training pictures that cannot be used
+    └── ServiceError          a model service that did not answer as it should
+        ├── ServiceUnavailableError  it cannot be reached, has died, or is shutting down
+        ├── ServiceTimeoutError      it was reached, but an answer did not come in time
+        ├── ServiceBusyError         it has more to do than it takes on
+        ├── ServiceInternalError     it failed at a request in a way that nobody foresaw
+        ├── AuthenticationError      it did not accept the token
+        ├── VersionMismatchError     it speaks another version of the protocol
+        ├── MessageError             a message that is not one, or does not hold what it says
+        ├── LimitExceededError       a request larger than the service allows
+        ├── ImageNotCachedError      the service does not have the image any more
+        └── RequestCancelledError    the request was cancelled
+            └── RequestReplacedError     a newer request took its place before it began
 """
 
 __all__ = [
+    "AuthenticationError",
     "CellsamError",
     "ChannelError",
     "CheckpointError",
     "DatasetError",
     "DeviceError",
+    "DeviceMemoryError",
     "ImageError",
+    "ImageNotCachedError",
     "ImageReadError",
     "ImageShapeError",
     "ImageTooLargeError",
+    "LimitExceededError",
+    "MessageError",
     "ModelError",
     "ModelNotFoundError",
     "OptionError",
     "OutputError",
     "PromptError",
+    "RequestCancelledError",
+    "RequestReplacedError",
+    "ServiceBusyError",
+    "ServiceError",
+    "ServiceInternalError",
+    "ServiceTimeoutError",
+    "ServiceUnavailableError",
     "UnsupportedTaskError",
+    "VersionMismatchError",
 ]
 
 
@@ -90,9 +116,61 @@ class DeviceError(CellsamError):
     """The requested device or precision does not exist on this machine."""
 
 
+class DeviceMemoryError(DeviceError):
+    """The device's memory does not hold even the smallest step of the work."""
+
+
 class OutputError(CellsamError):
     """A result that cannot be written where it was asked to go."""
 
 
 class DatasetError(CellsamError):
     """A folder of training pictures that cannot be used."""
+
+
+class ServiceError(CellsamError):
+    """A model service that did not answer as it should."""
+
+
+class ServiceUnavailableError(ServiceError):
+    """The service cannot be reached, has died, or is shutting down."""
+
+
+class ServiceTimeoutError(ServiceError):
+    """The service was reached, but an answer did not come in time."""
+
+
+class ServiceBusyError(ServiceError):
+    """The service has more to do than it takes on."""
+
+
+class ServiceInternalError(ServiceError):
+    """The service failed at a request in a way that nobody foresaw."""
+
+
+class AuthenticationError(ServiceError):
+    """The service did not accept the token."""
+
+
+class VersionMismatchError(ServiceError):
+    """The service speaks another version of the protocol."""
+
+
+class MessageError(ServiceError):
+    """A message that is not one, or does not hold what it says."""
+
+
+class LimitExceededError(ServiceError):
+    """A request that is larger than the service allows."""
+
+
+class ImageNotCachedError(ServiceError):
+    """The service does not have the image any more, or never had it."""
+
+
+class RequestCancelledError(ServiceError):
+    """The request was cancelled before it was answered."""
+
+
+class RequestReplacedError(RequestCancelledError):
+    """A newer request of the same client took the place of this one before it began."""

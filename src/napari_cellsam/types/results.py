@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Detections", "Embedding", "LowResLogits", "Mask", "Segmentation"]
+__all__ = ["Cell", "Detections", "Embedding", "LowResLogits", "Mask", "Segmentation"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +79,22 @@ class Mask:
         (y, x), (height, width) = self.corner, self.crop.shape
         result[y : y + height, x : x + width] = self.crop
         return result
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """One cell of an automatic segmentation, as it will stay.
+
+    Attributes
+    ----------
+    mask
+        Its pixels, which no other cell of the segmentation shares; ``mask.score`` is the predicted IoU.
+    score
+        How sure the detector is, 0 to 1.
+    """
+
+    mask: Mask
+    score: float
 
 
 @dataclass(frozen=True, eq=False)

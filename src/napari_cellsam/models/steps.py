@@ -1,0 +1,81 @@
+"""The steps in which a model works, between which other work may go first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from napari_cellsam.types import Cell
+
+__all__ = ["Advance", "Aside", "Found", "Step", "Steps", "run_steps"]
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, eq=False)
+class Aside:
+    """Work without the device, which may be done elsewhere meanwhile; the steps go on with what it returns."""
+
+    work: Callable[[], Any]
+
+
+@dataclass(frozen=True)
+class Advance:
+    """How far the work has come.
+
+    Attributes
+    ----------
+    stage
+        What is being done, in a word or two for the user.
+    done, total
+        In tiles; ``total`` may grow.
+    """
+
+    stage: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """Cells that are final: no later step changes or repeats them."""
+
+    cells: tuple[Cell, ...]
+
+
+Step = Aside | Advance | Found | None
+"""What a model yields: None only lets others go first."""
+
+Steps = Generator[Step, Any, Result]
+"""Work in steps of some 50 ms on a laptop's processor; closing it cancels it."""
+
+
+def run_steps(steps: Steps[Result], on_step: Callable[[Step], None] | None = None) -> Result:
+    """Do all steps here and now.
+
+    Parameters
+    ----------
+    steps
+        The work.
+    on_step
+        Called with each step but `Aside`.
+
+    Returns
+    -------
+    Result
+        What the steps return at their end.
+    """
+    answer: Any = None
+    while True:
+        try:
+            step = steps.send(answer)
+        except StopIteration as end:
+            result: Result = end.value
+            return result
+        answer = None
+        if isinstance(step, Aside):
+            answer = step.work()
+        elif on_step:
+            on_step(step)
