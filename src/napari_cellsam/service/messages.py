@@ -66,7 +66,7 @@ class Message(msgspec.Struct, frozen=True):
 # --- parts -----------------------------------------------------------------------------------------------------------
 
 
-class ArrayData(Message, kw_only=True):
+class ArrayData(Message, frozen=True, kw_only=True):
     """An array.
 
     Attributes
@@ -87,21 +87,21 @@ class ArrayData(Message, kw_only=True):
     compression: Literal["none", "zstd"] = "none"
 
 
-class BitsData(Message, kw_only=True):
+class BitsData(Message, frozen=True, kw_only=True):
     """A boolean crop ``(h, w)``, eight pixels a byte in C order, the first in the highest bit."""
 
     shape: tuple[int, int]
     data: bytes
 
 
-class LogitsData(Message, kw_only=True):
+class LogitsData(Message, frozen=True, kw_only=True):
     """A decoder's logits and the ``(y_min, x_min, y_max, x_max)`` outer edges that they cover evenly."""
 
     values: ArrayData
     window: tuple[float, float, float, float]
 
 
-class MaskData(Message, kw_only=True):
+class MaskData(Message, frozen=True, kw_only=True):
     """A mask as a crop with its ``(y, x)`` corner; ``score`` is the predicted IoU."""
 
     corner: tuple[int, int]
@@ -111,14 +111,14 @@ class MaskData(Message, kw_only=True):
     low_res: LogitsData | None = None
 
 
-class CellData(Message, kw_only=True):
+class CellData(Message, frozen=True, kw_only=True):
     """A cell of an automatic segmentation and its detector's score."""
 
     mask: MaskData
     score: float
 
 
-class PromptData(Message, kw_only=True):
+class PromptData(Message, frozen=True, kw_only=True):
     """Clicks inside and outside ``(N, 2)``, a box, a previous mask: what points at one cell."""
 
     inside: ArrayData | None = None
@@ -127,14 +127,14 @@ class PromptData(Message, kw_only=True):
     previous: LogitsData | None = None
 
 
-class ImageRef(Message, kw_only=True):
+class ImageRef(Message, frozen=True, kw_only=True):
     """An image that the service may have: name of its content, and ``(Y, X)``."""
 
     image_id: str
     shape: tuple[int, int]
 
 
-class FeatureEntry(Message, kw_only=True):
+class FeatureEntry(Message, frozen=True, kw_only=True):
     """What a model has computed of a part of an image, under the key by which its cache knows it."""
 
     key: str
@@ -144,7 +144,7 @@ class FeatureEntry(Message, kw_only=True):
 # --- requests --------------------------------------------------------------------------------------------------------
 
 
-class PutImage(Message, kw_only=True, tag="put_image"):
+class PutImage(Message, frozen=True, kw_only=True, tag="put_image"):
     """Keep an image. Answered by `ImageKept`.
 
     Attributes
@@ -161,7 +161,7 @@ class PutImage(Message, kw_only=True, tag="put_image"):
     rgb: bool = False
 
 
-class Prefetch(Message, kw_only=True, tag="prefetch"):
+class Prefetch(Message, frozen=True, kw_only=True, tag="prefetch"):
     """Encode what the first prompts will need. Answered by `Prefetched`.
 
     Attributes
@@ -178,7 +178,7 @@ class Prefetch(Message, kw_only=True, tag="prefetch"):
     around: tuple[float, float] | None = None
 
 
-class DetectBoxes(Message, kw_only=True, tag="detect_boxes"):
+class DetectBoxes(Message, frozen=True, kw_only=True, tag="detect_boxes"):
     """Find boxes around cells. Answered by `BoxesFound`."""
 
     image: ImageRef
@@ -186,7 +186,7 @@ class DetectBoxes(Message, kw_only=True, tag="detect_boxes"):
     box_score: float | None = None
 
 
-class SegmentPrompts(Message, kw_only=True, tag="segment_prompts"):
+class SegmentPrompts(Message, frozen=True, kw_only=True, tag="segment_prompts"):
     """Outline the cells that prompts point at. Answered by `MasksFound`, one mask per prompt."""
 
     image: ImageRef
@@ -196,7 +196,7 @@ class SegmentPrompts(Message, kw_only=True, tag="segment_prompts"):
     logits: bool = False
 
 
-class SegmentImage(Message, kw_only=True, tag="segment_image"):
+class SegmentImage(Message, frozen=True, kw_only=True, tag="segment_image"):
     """Outline every cell. Answered by `CellsFound` frames, in which every cell comes once, then `Segmented`."""
 
     image: ImageRef
@@ -204,7 +204,7 @@ class SegmentImage(Message, kw_only=True, tag="segment_image"):
     options: SegmentOptions = SegmentOptions()
 
 
-class FetchFeatures(Message, kw_only=True, tag="fetch_features"):
+class FetchFeatures(Message, frozen=True, kw_only=True, tag="fetch_features"):
     """Get what decoding these prompts needs, to decode them elsewhere. Answered by `FeaturesFound`."""
 
     image: ImageRef
@@ -213,7 +213,7 @@ class FetchFeatures(Message, kw_only=True, tag="fetch_features"):
     options: SegmentOptions = SegmentOptions()
 
 
-class PutFeatures(Message, kw_only=True, tag="put_features"):
+class PutFeatures(Message, frozen=True, kw_only=True, tag="put_features"):
     """Keep features that another service computed with the same weights. Answered by `FeaturesKept`.
 
     Only a service that belongs to one user takes them: who can put features decides what others see.
@@ -223,13 +223,13 @@ class PutFeatures(Message, kw_only=True, tag="put_features"):
     model: str = ""
 
 
-class Cancel(Message, kw_only=True, tag="cancel"):
+class Cancel(Message, frozen=True, kw_only=True, tag="cancel"):
     """Cancel another request of the same client. Answered by `Cancelled`."""
 
     request_id: str
 
 
-class GetInfo(Message, kw_only=True, tag="get_info"):
+class GetInfo(Message, frozen=True, kw_only=True, tag="get_info"):
     """Say what the service is. Answered by `ServiceInfo`."""
 
 
@@ -238,7 +238,7 @@ Request = (
 )
 
 
-class Envelope(Message, kw_only=True):
+class Envelope(Message, frozen=True, kw_only=True):
     """A request with what the service needs to order and to cancel it.
 
     Attributes
@@ -264,13 +264,13 @@ class Envelope(Message, kw_only=True):
 # --- results ---------------------------------------------------------------------------------------------------------
 
 
-class ImageKept(Message, kw_only=True, tag="image_kept"):
+class ImageKept(Message, frozen=True, kw_only=True, tag="image_kept"):
     """The service has the image, and names it so."""
 
     image_id: str
 
 
-class Prefetched(Message, kw_only=True, tag="prefetched"):
+class Prefetched(Message, frozen=True, kw_only=True, tag="prefetched"):
     """The first prompts will not wait for the encoder.
 
     Attributes
@@ -289,20 +289,20 @@ class Prefetched(Message, kw_only=True, tag="prefetched"):
     seconds: float
 
 
-class BoxesFound(Message, kw_only=True, tag="boxes_found"):
+class BoxesFound(Message, frozen=True, kw_only=True, tag="boxes_found"):
     """Boxes ``(N, 4)`` and scores ``(N,)``, float32, best first."""
 
     boxes: ArrayData
     scores: ArrayData
 
 
-class MasksFound(Message, kw_only=True, tag="masks_found"):
+class MasksFound(Message, frozen=True, kw_only=True, tag="masks_found"):
     """One mask per prompt, in order."""
 
     masks: tuple[MaskData, ...]
 
 
-class Segmented(Message, kw_only=True, tag="segmented"):
+class Segmented(Message, frozen=True, kw_only=True, tag="segmented"):
     """The end of an automatic segmentation: how many cells were sent, and what the user should know."""
 
     n_cells: int
@@ -310,7 +310,7 @@ class Segmented(Message, kw_only=True, tag="segmented"):
     notes: tuple[str, ...] = ()
 
 
-class FeaturesFound(Message, kw_only=True, tag="features_found"):
+class FeaturesFound(Message, frozen=True, kw_only=True, tag="features_found"):
     """Entries for the cache of a service with the same weights.
 
     Attributes
@@ -323,19 +323,19 @@ class FeaturesFound(Message, kw_only=True, tag="features_found"):
     entries: tuple[FeatureEntry, ...]
 
 
-class FeaturesKept(Message, kw_only=True, tag="features_kept"):
+class FeaturesKept(Message, frozen=True, kw_only=True, tag="features_kept"):
     """How many entries are in the cache now."""
 
     n_entries: int
 
 
-class Cancelled(Message, kw_only=True, tag="cancelled"):
+class Cancelled(Message, frozen=True, kw_only=True, tag="cancelled"):
     """Whether the request was still waiting or running."""
 
     found: bool
 
 
-class ModelInfo(Message, kw_only=True):
+class ModelInfo(Message, frozen=True, kw_only=True):
     """A model of the service.
 
     Attributes
@@ -358,7 +358,7 @@ class ModelInfo(Message, kw_only=True):
     can_detect: bool | None
 
 
-class LimitsInfo(Message, kw_only=True):
+class LimitsInfo(Message, frozen=True, kw_only=True):
     """What the service refuses: more than this in one request."""
 
     max_body_bytes: int
@@ -367,7 +367,7 @@ class LimitsInfo(Message, kw_only=True):
     max_waiting: int
 
 
-class ServiceInfo(Message, kw_only=True, tag="service_info"):
+class ServiceInfo(Message, frozen=True, kw_only=True, tag="service_info"):
     """What a service is.
 
     Attributes
@@ -412,13 +412,13 @@ Result = (
 # --- frames of an answer ---------------------------------------------------------------------------------------------
 
 
-class Waiting(Message, kw_only=True, tag="waiting"):
+class Waiting(Message, frozen=True, kw_only=True, tag="waiting"):
     """The request waits behind others. Sent every other second, so that silence means trouble."""
 
     n_ahead: int
 
 
-class Progress(Message, kw_only=True, tag="progress"):
+class Progress(Message, frozen=True, kw_only=True, tag="progress"):
     """How far the work has come; ``total`` may grow."""
 
     stage: str
@@ -426,19 +426,19 @@ class Progress(Message, kw_only=True, tag="progress"):
     total: int
 
 
-class CellsFound(Message, kw_only=True, tag="cells_found"):
+class CellsFound(Message, frozen=True, kw_only=True, tag="cells_found"):
     """Cells that are final."""
 
     cells: tuple[CellData, ...]
 
 
-class Reply(Message, kw_only=True, tag="reply"):
+class Reply(Message, frozen=True, kw_only=True, tag="reply"):
     """The answer; nothing follows."""
 
     result: Result
 
 
-class Failure(Message, kw_only=True, tag="failure"):
+class Failure(Message, frozen=True, kw_only=True, tag="failure"):
     """Why there is no answer; nothing follows.
 
     Attributes
