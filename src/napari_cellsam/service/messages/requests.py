@@ -1,0 +1,143 @@
+"""The requests to a service, and the envelope in which one travels."""
+
+from __future__ import annotations
+
+import msgspec
+
+from napari_cellsam.service.messages.parts import ArrayData, FeatureEntry, ImageRef, Message, PromptData
+from napari_cellsam.types import SegmentOptions
+
+__all__ = [
+    "PROTOCOL_VERSION",
+    "Cancel",
+    "DetectBoxes",
+    "Envelope",
+    "FetchFeatures",
+    "GetInfo",
+    "Prefetch",
+    "PutFeatures",
+    "PutImage",
+    "Request",
+    "SegmentImage",
+    "SegmentPrompts",
+]
+
+PROTOCOL_VERSION = 1
+"""Raised with every change after which an older client or service would misunderstand."""
+
+
+class PutImage(Message, frozen=True, kw_only=True, tag="put_image"):
+    """Keep an image. Answered by `ImageKept`.
+
+    Attributes
+    ----------
+    pixels
+        ``(Y, X, C)`` uint8, uint16 or float32.
+    nuclear, cell, rgb
+        As in `napari_cellsam.Image`.
+    """
+
+    pixels: ArrayData
+    nuclear: int | None = None
+    cell: int | None = None
+    rgb: bool = False
+
+
+class Prefetch(Message, frozen=True, kw_only=True, tag="prefetch"):
+    """Encode what the first prompts will need. Answered by `Prefetched`.
+
+    Attributes
+    ----------
+    model
+        Name of a model of the service; its first one when empty.
+    around
+        ``(y, x)`` where the user looks; the middle of the image when None.
+    """
+
+    image: ImageRef
+    model: str = ""
+    options: SegmentOptions = SegmentOptions()
+    around: tuple[float, float] | None = None
+
+
+class DetectBoxes(Message, frozen=True, kw_only=True, tag="detect_boxes"):
+    """Find boxes around cells. Answered by `BoxesFound`."""
+
+    image: ImageRef
+    model: str = ""
+    box_score: float | None = None
+
+
+class SegmentPrompts(Message, frozen=True, kw_only=True, tag="segment_prompts"):
+    """Outline the cells that prompts point at. Answered by `MasksFound`, one mask per prompt."""
+
+    image: ImageRef
+    prompts: tuple[PromptData, ...]
+    model: str = ""
+    options: SegmentOptions = SegmentOptions()
+    logits: bool = False
+
+
+class SegmentImage(Message, frozen=True, kw_only=True, tag="segment_image"):
+    """Outline every cell. Answered by `CellsFound` frames, in which every cell comes once, then `Segmented`."""
+
+    image: ImageRef
+    model: str = ""
+    options: SegmentOptions = SegmentOptions()
+
+
+class FetchFeatures(Message, frozen=True, kw_only=True, tag="fetch_features"):
+    """Get what decoding these prompts needs, to decode them elsewhere. Answered by `FeaturesFound`."""
+
+    image: ImageRef
+    prompts: tuple[PromptData, ...]
+    model: str = ""
+    options: SegmentOptions = SegmentOptions()
+
+
+class PutFeatures(Message, frozen=True, kw_only=True, tag="put_features"):
+    """Keep features that another service computed with the same weights. Answered by `FeaturesKept`.
+
+    Only a service that belongs to one user takes them: who can put features decides what others see.
+    """
+
+    entries: tuple[FeatureEntry, ...]
+    model: str = ""
+
+
+class Cancel(Message, frozen=True, kw_only=True, tag="cancel"):
+    """Cancel another request of the same client. Answered by `Cancelled`."""
+
+    request_id: str
+
+
+class GetInfo(Message, frozen=True, kw_only=True, tag="get_info"):
+    """Say what the service is. Answered by `ServiceInfo`."""
+
+
+Request = (
+    PutImage | Prefetch | DetectBoxes | SegmentPrompts | SegmentImage | FetchFeatures | PutFeatures | Cancel | GetInfo
+)
+
+
+class Envelope(Message, frozen=True, kw_only=True):
+    """A request with what the service needs to order and to cancel it.
+
+    Attributes
+    ----------
+    protocol
+        `PROTOCOL_VERSION` of the sender, read before anything else.
+    client_id, request_id
+        Names that the client makes up, unlikely to meet another's. Only the same client can cancel a request.
+    slot
+        A request replaces its client's waiting request of the same slot, which fails with `RequestReplacedError`: the
+        preview under a moving cursor needs only the newest. None replaces nothing: two clicks are two cells.
+    request
+        The `Request` itself, still encoded.
+    """
+
+    protocol: int
+    client_id: str
+    request_id: str
+    slot: str | None = None
+    request: msgspec.Raw
