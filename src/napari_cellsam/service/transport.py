@@ -6,10 +6,16 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
+from napari_cellsam.errors import ImageNotCachedError
+
 if TYPE_CHECKING:
     from napari_cellsam.service.messages import Frame, Request, Result
 
-__all__ = ["Call", "Transport"]
+__all__ = ["Call", "ImageNotSentError", "Transport"]
+
+
+class ImageNotSentError(ImageNotCachedError):
+    """The service is a new one, in the place of one that died, and was never sent the image; so sending it helps."""
 
 
 class Call:
