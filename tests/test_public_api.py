@@ -9,6 +9,7 @@ import napari_cellsam
 
 PUBLIC = [
     "CellsamError",
+    "Client",
     "Detections",
     "Embedding",
     "Evaluation",
@@ -21,6 +22,7 @@ PUBLIC = [
     "SegmentOptions",
     "Segmentation",
     "__version__",
+    "connect",
     "evaluate",
     "list_images",
     "load_model",
@@ -67,3 +69,11 @@ def test_naming_everything_but_the_model_loads_no_torch():
     names = [name for name in PUBLIC if name not in ("Model", "load_model")]
     code = f"import napari_cellsam\nfor name in {names}: getattr(napari_cellsam, name)"
     assert modules_after(code) & HEAVY == set()
+
+
+def test_a_connection_loads_neither_torch_nor_the_server():
+    code = (
+        "from napari_cellsam import connect\nimport os\nos.environ['NAPARI_CELLSAM_TOKEN'] = 'secret'\n"
+        "connect('http://127.0.0.1:1').close()"
+    )
+    assert modules_after(code) & (HEAVY | {"uvicorn", "starlette", "prometheus_client"}) == set()

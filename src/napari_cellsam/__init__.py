@@ -16,12 +16,15 @@ if TYPE_CHECKING:
     from napari_cellsam.errors import CellsamError
     from napari_cellsam.export.label_tiff import read_labels, write_labels
     from napari_cellsam.metrics import Evaluation, LabelPair, Scores, evaluate
+    from napari_cellsam.service.client import Client
+    from napari_cellsam.service.connect import connect
     from napari_cellsam.types import Detections, Embedding, Image, Mask, Prompt, Segmentation, SegmentOptions
 
     __version__: str
 
 __all__ = [
     "CellsamError",
+    "Client",
     "Detections",
     "Embedding",
     "Evaluation",
@@ -34,6 +37,7 @@ __all__ = [
     "SegmentOptions",
     "Segmentation",
     "__version__",
+    "connect",
     "evaluate",
     "list_images",
     "load_model",
@@ -51,6 +55,8 @@ _HOMES = {
     "errors": ("CellsamError",),
     "export.label_tiff": ("read_labels", "write_labels"),
     "metrics": ("Evaluation", "LabelPair", "Scores", "evaluate"),
+    "service.client": ("Client",),
+    "service.connect": ("connect",),
     "types": ("Detections", "Embedding", "Image", "Mask", "Prompt", "SegmentOptions", "Segmentation"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}

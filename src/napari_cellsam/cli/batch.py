@@ -18,7 +18,7 @@ from napari_cellsam.export.table import write_table
 if TYPE_CHECKING:
     from napari_cellsam.types import Image, Segmentation, SegmentOptions
 
-__all__ = ["Batch", "Outcome", "Outputs", "Reading", "Source", "list_sources"]
+__all__ = ["Batch", "Outcome", "Outputs", "Reading", "Segmenter", "Source", "list_sources"]
 
 
 class Segmenter(Protocol):

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from napari_cellsam.errors import OptionError
+from napari_cellsam.errors import ModelNotFoundError, OptionError
 from napari_cellsam.types import SegmentOptions
 
 if TYPE_CHECKING:
-    from napari_cellsam.cli.batch import Batch, Outcome, Reading, Source
+    from napari_cellsam.cli.batch import Batch, Outcome, Reading, Segmenter, Source
 
 __all__ = ["segment"]
 
@@ -39,7 +41,14 @@ def segment(  # noqa: PLR0913 - each argument is an option of the command
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder for results; beside each image if left out.")
     ] = None,
-    model: Annotated[str, typer.Option(help="Registered model, or path of a weights file.")] = "compact",
+    model: Annotated[
+        str | None,
+        typer.Option(help="Registered model, or path of a weights file; compact, or the server's first one."),
+    ] = None,
+    server: Annotated[str | None, typer.Option(help="URL of a model service that does the work.")] = None,
+    token_file: Annotated[
+        Path | None, typer.Option(help="File with the server's token; NAPARI_CELLSAM_TOKEN if left out.")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     precision: Annotated[Precision, typer.Option(help="Type of numbers on the device.")] = Precision.auto,
     nuclear: Annotated[str | None, typer.Option(help="Nuclear channel: number (0 first) or name.")] = None,
@@ -66,20 +75,38 @@ def segment(  # noqa: PLR0913 - each argument is an option of the command
 
     options = _options(diameter, scaling, box_score, min_area)
     sources = _sources(files or [], sample, Reading(nuclear, cell, rgb, _plane(plane or []), scene))
-
-    from napari_cellsam.engine import load_model
-
-    batch = Batch(
-        load_model(model, device=device, precision=precision.value),
-        options,
-        Outputs(output, save_outlines, save_table, overwrite),
-    )
-    outcomes = _run(batch, sources, quiet=as_json)
+    outputs = Outputs(output, save_outlines, save_table, overwrite)
+    with _segmenter(model, server, token_file, device, precision) as (segmenter, name):
+        outcomes = _run(Batch(segmenter, options, outputs), sources, quiet=as_json)
     if as_json:
-        document = {"model": model, "files": [outcome.as_dict() for outcome in outcomes]}
+        document = {"model": name, "files": [outcome.as_dict() for outcome in outcomes]}
         typer.echo(json.dumps(document, indent=2, allow_nan=False))
     if any(outcome.error for outcome in outcomes):
         raise typer.Exit(1)
+
+
+@contextmanager
+def _segmenter(
+    model: str | None, server: str | None, token_file: Path | None, device: str, precision: Precision
+) -> Iterator[tuple[Segmenter, str]]:
+    """Load a model here, or connect to a server that has it; yield it with its name."""
+    if server is None:
+        if token_file is not None:
+            raise typer.BadParameter("--token-file is for --server; give the server's URL too")
+        from napari_cellsam.engine import load_model
+
+        name = model or "compact"
+        yield load_model(name, device=device, precision=precision.value), name
+        return
+    if device != "auto" or precision != Precision.auto:
+        raise typer.BadParameter("--device and --precision are the server's own choice; leave them out with --server")
+    from napari_cellsam.service.connect import connect
+
+    with connect(server, token_file, model or "") as client:
+        offered = [offer.name for offer in client.info().models]  # fails before the first image is read
+        if not offered or model not in (None, *offered):
+            raise ModelNotFoundError(f"the server offers {', '.join(offered) or 'no model'}; got --model {model}")
+        yield client, model or offered[0]
 
 
 def _options(

@@ -1,0 +1,56 @@
+"""The lanes to one service: as many as there are requests at once, kept for the next ones."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from napari_cellsam.service.lane import Lane
+
+__all__ = ["Lanes"]
+
+_MAX_IDLE = 8
+
+
+class Lanes:
+    """Connections to one service.
+
+    Parameters
+    ----------
+    make
+        Makes a new one.
+    """
+
+    def __init__(self, make: Callable[[], Lane]) -> None:
+        self._make = make
+        self._lock = threading.Lock()
+        self._closed = False
+        self._idle: list[Lane] = []
+
+    @contextmanager
+    def lend(self) -> Iterator[Lane]:
+        """Lend a connection that nobody else uses; it is kept afterwards if it is any good."""
+        with self._lock:
+            lane = self._idle.pop() if self._idle else None
+        lane = lane or self._make()
+        try:
+            yield lane
+        finally:
+            with self._lock:
+                keep = not (self._closed or lane.broken) and len(self._idle) < _MAX_IDLE
+                if keep:
+                    self._idle.append(lane)
+            if not keep:
+                lane.close()
+
+    def close(self) -> None:
+        """Close the connections that are not lent now, and each lent one when it comes back."""
+        with self._lock:
+            self._closed = True
+            idle = tuple(self._idle)
+            self._idle.clear()
+        for lane in idle:
+            lane.close()
