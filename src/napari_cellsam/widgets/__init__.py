@@ -1,0 +1,1 @@
+"""The napari docks: what a person sees; the only part that imports napari and Qt."""
