@@ -1,0 +1,140 @@
+"""The bytes of requests and answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+
+from napari_cellsam.errors import MessageError, VersionMismatchError
+from napari_cellsam.service.messages import PROTOCOL_VERSION, Envelope, Frame, Request
+
+if TYPE_CHECKING:
+    from napari_cellsam.service.messages import Message
+
+__all__ = ["FrameReader", "decode_envelope", "decode_request", "encode_frame", "encode_request"]
+
+Decoded = TypeVar("Decoded")
+_LENGTH_BYTES = 4
+
+
+class _Head(msgspec.Struct):
+    """What every version of an envelope has."""
+
+    protocol: int
+
+
+_ENCODER = msgspec.msgpack.Encoder()
+_HEADS = msgspec.msgpack.Decoder(_Head)
+_ENVELOPES = msgspec.msgpack.Decoder(Envelope)
+_REQUESTS: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(Request)
+_FRAMES: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(Frame)
+
+
+def encode_request(request: Request, client_id: str, request_id: str, slot: str | None = None) -> bytes:
+    """Return the body in which a request travels; the parameters are as in `Envelope`."""
+    envelope = Envelope(
+        protocol=PROTOCOL_VERSION,
+        client_id=client_id,
+        request_id=request_id,
+        slot=slot,
+        request=msgspec.Raw(_encode(request)),
+    )
+    return _encode(envelope)
+
+
+def decode_envelope(body: bytes) -> Envelope:
+    """Return the envelope that a body holds; the request in it is not decoded yet.
+
+    Raises
+    ------
+    VersionMismatchError
+        If the sender speaks another version of the protocol.
+    MessageError
+        If the body is no envelope.
+    """
+    protocol = _decode(_HEADS, body, "the envelope of a request").protocol
+    if protocol != PROTOCOL_VERSION:
+        raise VersionMismatchError(mismatch(protocol))
+    return _decode(_ENVELOPES, body, "the envelope of a request")
+
+
+def decode_request(envelope: Envelope) -> Request:
+    """Return the request in an envelope.
+
+    Raises
+    ------
+    MessageError
+        If it is none.
+    OptionError
+        If its options are out of range.
+    """
+    request: Request = _decode(_REQUESTS, envelope.request, "a request")
+    return request
+
+
+def encode_frame(frame: Frame) -> bytes:
+    """Return a frame of an answer: its length in four bytes, the highest first, then MessagePack."""
+    content = _encode(frame)
+    if len(content) >= 2 ** (8 * _LENGTH_BYTES):
+        raise MessageError(f"an answer of {len(content)} bytes is too long for one frame; ask for less at once")
+    return len(content).to_bytes(_LENGTH_BYTES, "big") + content
+
+
+def mismatch(protocol: int) -> str:
+    """Return what to say to someone who speaks another version of the protocol."""
+    from importlib.metadata import version
+
+    older = "client's" if protocol < PROTOCOL_VERSION else "service's"
+    return (
+        f"the service speaks protocol {PROTOCOL_VERSION} (napari-cellsam {version('napari-cellsam')}), the client "
+        f"protocol {protocol}; update napari-cellsam on the {older} machine: pip install --upgrade napari-cellsam"
+    )
+
+
+class FrameReader:
+    """Cuts a stream of bytes into frames.
+
+    Parameters
+    ----------
+    max_frame_bytes
+        Longest frame that is taken.
+    """
+
+    def __init__(self, max_frame_bytes: int) -> None:
+        self._max = max_frame_bytes
+        self._waiting = bytearray()
+
+    def feed(self, chunk: bytes) -> Iterator[Frame]:
+        """Yield the frames that a further chunk completes.
+
+        Raises
+        ------
+        MessageError
+            If a frame is too long, or none.
+        """
+        self._waiting += chunk
+        while len(self._waiting) >= _LENGTH_BYTES:
+            length = int.from_bytes(self._waiting[:_LENGTH_BYTES], "big")
+            if length > self._max:
+                raise MessageError(f"the answer announces a frame of {length} bytes; at most {self._max} are taken")
+            end = _LENGTH_BYTES + length
+            if len(self._waiting) < end:
+                return
+            content = bytes(self._waiting[_LENGTH_BYTES:end])
+            del self._waiting[:end]
+            frame: Frame = _decode(_FRAMES, content, "a frame of an answer")
+            yield frame
+
+
+def _encode(message: Message) -> bytes:
+    return _ENCODER.encode(message)
+
+
+def _decode(decoder: msgspec.msgpack.Decoder[Decoded], data: bytes | msgspec.Raw, what: str) -> Decoded:
+    """Decode, and turn everything that can be wrong with bytes into our error."""
+    try:
+        return decoder.decode(data)
+    except (msgspec.MsgspecError, RecursionError, OverflowError, ValueError, TypeError) as error:
+        raise MessageError(f"got bytes that are not {what}: {str(error)[:200]}") from error
