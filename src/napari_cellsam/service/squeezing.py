@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
-import numpy as np
 
-from napari_cellsam.service import arrays
-from napari_cellsam.service.messages import ArrayData, PutImage, Request
+from napari_cellsam.service.arrays import pack, unpack
+from napari_cellsam.service.messages import PutImage, Request
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,19 +28,12 @@ def squeeze(request: Request) -> Request:
     """
     if not isinstance(request, PutImage) or request.pixels.compression != "none":
         return request
-    data = request.pixels
-    pixels = np.frombuffer(data.data, np.dtype(data.dtype).newbyteorder("<")).reshape(data.shape)
-    if not _pays(pixels):
-        return request
-    return msgspec.structs.replace(request, pixels=_packed(pixels))
+    pixels = unpack(request.pixels)
+    return msgspec.structs.replace(request, pixels=pack(pixels, compress=True)) if _pays(pixels) else request
 
 
-def _packed(pixels: NDArray[np.generic]) -> ArrayData:
-    return arrays.pack(np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("=")), compress=True)
-
-
-def _pays(pixels: NDArray[np.generic]) -> bool:
+def _pays(pixels: NDArray[Any]) -> bool:
     """Whether some rows, spread over the image, become smaller."""
     n_rows = max(1, _SAMPLE_BYTES // max(pixels[0].nbytes, 1))
     sample = pixels[:: max(1, len(pixels) // n_rows)]
-    return len(_packed(sample).data) < _PAYS * sample.nbytes
+    return len(pack(sample, compress=True).data) < _PAYS * sample.nbytes
