@@ -154,6 +154,23 @@ def test_a_suspect_that_does_not_answer_is_replaced(supervise):
     assert second is not first and first.has_died(_HANG_S) and ended(first.pid)
 
 
+def test_a_suspect_that_answers_is_kept(supervise):
+    serve = """
+from http.server import BaseHTTPRequestHandler, HTTPServer
+class Well(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200 if self.path == '/healthz' else 404)
+        self.end_headers()
+server = HTTPServer(('127.0.0.1', 0), Well)
+print(json.dumps({'type': 'ready', 'port': server.server_port, 'pid': os.getpid()}), flush=True)
+server.serve_forever()
+"""
+    supervisor = supervise(_GREET + serve, Patience(end_s=0.1, probe_s=_HANG_S))
+    child = supervisor.child()
+    child.suspect = True
+    assert supervisor.child() is child and not child.suspect
+
+
 def test_a_flood_of_words_is_read_and_the_newest_are_kept(supervise):
     code = "print('x' * 5_000_000, file=sys.stderr); print(*range(10_000), sep='\\n', file=sys.stderr); "
     supervisor = supervise(_GREET + code + _READY.removeprefix(_GREET) + _STAY)

@@ -11,6 +11,7 @@ import threading
 import weakref
 from collections.abc import Sequence
 from http.client import HTTPConnection, HTTPException
+from pathlib import Path
 from typing import IO, Any
 
 from napari_cellsam.errors import ServiceUnavailableError
@@ -33,7 +34,10 @@ def default_command() -> tuple[str, ...]:
     ``-P`` keeps the current folder out of the search for modules: a user's own ``random.py`` must not become ours.
     ``faulthandler`` turns a crash inside a library into last words.
     """
-    return (sys.executable, "-P", "-X", "utf8", "-X", "faulthandler", "-m", "napari_cellsam.service.child")
+    program = Path(sys.executable)
+    if program.name.lower() == "pythonw.exe":  # which has no pipes to talk through; we let no window open ourselves
+        program = program.with_name("python.exe")
+    return (str(program), "-P", "-X", "utf8", "-X", "faulthandler", "-m", "napari_cellsam.service.child")
 
 
 class ChildProcess:

@@ -207,7 +207,7 @@ class Supervisor:
     def _pause(self, pause_s: float) -> None:
         """Wait, unless stopped."""
         with self._changed:
-            self._changed.wait_for(lambda: self._stopping.is_set(), pause_s)
+            self._changed.wait_for(self._stopping.is_set, pause_s)
 
     def _give_up(self, error: CellsamError) -> None:
         """Let all requests fail."""
