@@ -74,8 +74,8 @@ def image_of(request: PutImage, max_pixels: int | None = None) -> Image:
     n_pixels = math.prod(shape[:2])
     if max_pixels is not None and n_pixels > max_pixels:
         raise LimitExceededError(
-            f"got an image of shape {shape[:3]}, {n_pixels} pixels; this service takes {max_pixels}. Crop the image, or "
-            "raise the service's limit"
+            f"got an image of shape {shape[:3]}, {n_pixels} pixels; this service takes {max_pixels}. Crop the image, "
+            "or raise the service's limit"
         )
     pixels = unpack(request.pixels, dtypes=_PIXEL_TYPES, ndim=3, finite=True)
     return Image(pixels, nuclear=request.nuclear, cell=request.cell, rgb=request.rgb)

@@ -1,0 +1,172 @@
+"""The jobs: work that other threads do, whose results come back to the GUI thread."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Generic, TypeVar
+
+from psygnal import Signal as Event
+from qtpy.QtCore import QObject, Qt, Signal, Slot
+
+from napari_cellsam.errors import CellsamError
+from napari_cellsam.service.transport import Call
+
+__all__ = ["Job", "Jobs", "Report"]
+
+Result = TypeVar("Result")
+Report = Callable[[Any], None]
+"""Called by the work with whatever ``on_report`` takes; may be called from its thread at any time."""
+
+_CLOSING_S = 1.0
+
+
+class Job(Generic[Result]):
+    """Work under way. Its callbacks run on the GUI thread, and never after `cancel`."""
+
+    def __init__(self, topic: str | None) -> None:
+        self.topic = topic
+        self.call = Call()
+        self.running = True
+
+    def cancel(self) -> None:
+        """Let nobody hear of the work any more, and tell the service to stop it."""
+        self.running = False
+        self.call.cancel()
+
+
+@dataclass(frozen=True, eq=False)
+class _Listener:
+    """Who hears of a job."""
+
+    done: Callable[[Any], None]
+    error: Callable[[CellsamError], None]
+    report: Callable[[Any], None] | None
+
+
+class _Bridge(QObject):
+    """Carries functions from any thread to the GUI thread, in order."""
+
+    carry = Signal(object)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.carry.connect(self._run, Qt.ConnectionType.QueuedConnection)
+
+    @Slot(object)
+    def _run(self, function: Callable[[], None]) -> None:
+        function()
+
+
+class Jobs:
+    """Starts jobs; belongs to the GUI thread, which makes and closes it.
+
+    ``changed`` is emitted when a job begins or ends.
+    """
+
+    changed = Event()
+
+    def __init__(self) -> None:
+        self._bridge = _Bridge()
+        self._jobs: set[Job[Any]] = set()
+        self._threads: set[threading.Thread] = set()
+        self._closed = False
+
+    @property
+    def n_running(self) -> int:
+        """Number of jobs under way that are still wanted."""
+        return len(self._jobs)
+
+    def submit(
+        self,
+        work: Callable[[Call, Report], Result],
+        *,
+        on_done: Callable[[Result], None],
+        on_error: Callable[[CellsamError], None],
+        on_report: Callable[[Any], None] | None = None,
+        topic: str | None = None,
+    ) -> Job[Result]:
+        """Start work in a thread of its own.
+
+        Parameters
+        ----------
+        work
+            Gets the call by which it is cancelled, and a function for reports.
+        on_done, on_error, on_report
+            Called on the GUI thread; after `on_done` or `on_error` nothing follows. A cancelled job calls none.
+        topic
+            A job cancels the one of the same topic that runs: only the newest counts.
+        """
+        if topic is not None:
+            self.cancel(topic)
+        job: Job[Result] = Job(topic)
+        if self._closed:
+            job.running = False
+            return job
+        self._jobs.add(job)
+
+        thread = threading.Thread(
+            target=self._run,
+            args=(job, work, _Listener(on_done, on_error, on_report)),
+            name=f"napari-cellsam {topic or 'job'}",
+            daemon=True,
+        )
+        self._threads.add(thread)
+        thread.start()
+        self.changed.emit()
+        return job
+
+    def cancel(self, topic: str | None = None) -> None:
+        """Cancel the job of a topic, or all jobs."""
+        for job in [job for job in self._jobs if topic is None or job.topic == topic]:
+            job.cancel()
+            self._end(job)
+
+    def running(self, topic: str) -> bool:
+        """Return whether a job of a topic is under way."""
+        return any(job.topic == topic for job in self._jobs)
+
+    def close(self) -> None:
+        """Cancel everything; further jobs are not started. Waits a second at most."""
+        self._closed = True
+        self.cancel()
+        for thread in tuple(self._threads):
+            thread.join(_CLOSING_S / max(len(self._threads), 1))
+        self._bridge.deleteLater()
+
+    def _run(self, job: Job[Any], work: Callable[[Call, Report], Any], listener: _Listener) -> None:
+        """Do the work, in the job's own thread."""
+        try:
+            result = work(job.call, lambda value: self._carry(job, listener.report, value))
+        except CellsamError as error:
+            self._carry(job, listener.error, error, last=True)
+        except Exception as error:  # noqa: BLE001 - a fault of ours is shown by napari, not lost in a thread
+            self._carry(job, _raise, error, last=True)
+        else:
+            self._carry(job, listener.done, result, last=True)
+        finally:
+            self._threads.discard(threading.current_thread())
+
+    def _carry(self, job: Job[Any], function: Callable[[Any], None] | None, value: Any, *, last: bool = False) -> None:
+        """Call a function on the GUI thread, if the job is still wanted when its turn comes."""
+        if function is not None and job.running and not self._closed:
+            self._bridge.carry.emit(partial(self._deliver, job, function, value, last))
+
+    def _deliver(self, job: Job[Any], function: Callable[[Any], None], value: Any, last: bool) -> None:
+        if not job.running:
+            return
+        if last:
+            self._end(job)
+        function(value)
+
+    def _end(self, job: Job[Any]) -> None:
+        job.running = False
+        if job in self._jobs:
+            self._jobs.discard(job)
+            self.changed.emit()
+
+
+def _raise(error: Exception) -> None:
+    raise error
