@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
+import ssl
+import subprocess
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -96,8 +99,9 @@ Script = Callable[[Conversation], None]
 class ScriptedServer:
     """Answers each request by the next of its scripts, and the rest by the last."""
 
-    def __init__(self, scripts: tuple[Script, ...]):
+    def __init__(self, scripts: tuple[Script, ...], encryption: ssl.SSLContext | None = None):
         self._scripts = list(scripts)
+        self._encryption = encryption
         self._lock = threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._connections: list[socket.socket] = []
@@ -110,7 +114,8 @@ class ScriptedServer:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        scheme = "https" if self._encryption else "http"
+        return f"{scheme}://127.0.0.1:{self._listener.getsockname()[1]}"
 
     def close(self) -> None:
         self.released.set()
@@ -136,6 +141,8 @@ class ScriptedServer:
 
     def _serve(self, connection: socket.socket) -> None:
         try:
+            if self._encryption:
+                connection = self._encryption.wrap_socket(connection, server_side=True)
             with connection:
                 while (head := self._read_head(connection)) is not None:
                     conversation = Conversation(connection, head, self.released)
@@ -168,14 +175,29 @@ def scripted():
     """Return a function that starts a server which answers as scripts say."""
     servers = []
 
-    def start(*scripts: Script) -> ScriptedServer:
-        servers.append(ScriptedServer(scripts))
+    def start(*scripts: Script, encryption: ssl.SSLContext | None = None) -> ScriptedServer:
+        servers.append(ScriptedServer(scripts, encryption))
         return servers[-1]
 
     yield start
     for server in servers:
         server.close()
     assert [error for server in servers for error in server.errors] == []
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory):
+    """Return the files of a certificate for this machine, signed by itself, and of its key."""
+    program = shutil.which("openssl")
+    if program is None:
+        pytest.skip("needs the program openssl to make a certificate")
+    folder = tmp_path_factory.mktemp("certificate")
+    key, file = folder / "key.pem", folder / "certificate.pem"
+    command = [program, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    command += ["-days", "1", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+    command += ["-keyout", str(key), "-out", str(file)]
+    subprocess.run(command, check=True, capture_output=True)
+    return file, key
 
 
 class SquareBackend:

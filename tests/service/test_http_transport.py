@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import ssl
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -515,6 +516,56 @@ def test_a_connection_that_others_can_read_is_warned_about(open_transport, caplo
         open_transport("http://gpu.invalid")
     assert "not encrypted" in caplog.text
     assert TOKEN not in caplog.text
+
+
+@pytest.fixture
+def encryption(certificate):
+    """Return what encrypts a server's connections."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(*certificate)
+    return context
+
+
+def test_encrypted_requests_share_a_connection(scripted, open_transport, certificate, encryption):
+    server = scripted(done, encryption=encryption)
+    transport = open_transport(server, verify=certificate[0])
+    assert transport.send(GetInfo()) == transport.send(GetInfo()) == DONE.result
+    assert server.n_connections == 1
+
+
+def test_an_unknown_certificate_is_an_error_that_says_what_to_do(scripted, open_transport, encryption):
+    server = scripted(done, encryption=encryption)
+    with pytest.raises(ServiceUnavailableError, match="SSL_CERT_FILE"):
+        open_transport(server).send(GetInfo())
+    assert server.n_connections == 1  # not tried again
+    assert server.heads == []
+
+
+def test_the_environment_can_name_a_certificate(scripted, open_transport, certificate, encryption, monkeypatch):
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
+    assert open_transport(scripted(done, encryption=encryption)).send(GetInfo()) == DONE.result
+
+
+def test_a_certificate_that_is_not_checked_is_warned_about(scripted, open_transport, encryption, caplog):
+    transport = open_transport(scripted(done, encryption=encryption), verify=False)
+    assert transport.send(GetInfo()) == DONE.result
+    assert "is not checked" in caplog.text
+
+
+def test_closing_ends_what_is_under_way_on_an_encrypted_connection(scripted, open_transport, certificate, encryption):
+    running = threading.Event()
+
+    def work(conversation):
+        conversation.body()
+        running.set()
+        conversation.until_gone()
+
+    transport = open_transport(scripted(work, encryption=encryption), verify=certificate[0])
+    with ThreadPoolExecutor(1) as threads:
+        answer = threads.submit(transport.send, GetInfo())
+        assert running.wait(HANG_S)
+        transport.close()
+        assert isinstance(answer.exception(HANG_S), RequestCancelledError)
 
 
 def test_a_certificate_that_cannot_be_read_is_an_error(tmp_path):

@@ -76,7 +76,10 @@ def translated(url: str, timeouts: Timeouts) -> Iterator[None]:
         ) from error
     except httpx.HTTPError as error:
         if "CERTIFICATE_VERIFY_FAILED" in str(error):
-            raise ServiceUnavailableError(f"the certificate of {url} is not to be believed: {error}") from error
+            raise ServiceUnavailableError(
+                f"the certificate of {url} is not to be believed ({error}); if it is the lab's own, set SSL_CERT_FILE "
+                "to the file of the certificate that signed it"
+            ) from error
         raise BrokenLaneError(f"{type(error).__name__}: {error}") from error
 
 
