@@ -7,6 +7,7 @@ from scipy import ndimage
 from napari_cellsam.engine import Model
 from napari_cellsam.errors import ChannelError, ImageShapeError, OptionError, UnsupportedTaskError
 from napari_cellsam.models.backend import Decoded
+from napari_cellsam.models.frame_features import FrameFeatures
 from napari_cellsam.types import Image, Prompt, SegmentOptions
 
 
@@ -31,6 +32,20 @@ class DiscBackend:
             overlap=0.25,
         )
         self.sizes = []
+
+    precision = "float32"
+
+    def pack(self, features):
+        return {"labels": features.astype(np.float32)}
+
+    def unpack(self, arrays):
+        return arrays["labels"].astype(np.int32)
+
+    def n_bytes(self, features):
+        return features.nbytes
+
+    def detects_from(self, features):
+        return True
 
     def measure(self, prepared):
         return prepared.shape
@@ -236,13 +251,17 @@ def test_a_picture_is_encoded_once():
     assert len(backend.sizes) == 2
 
 
-def test_few_tiles_are_kept_in_memory():
+def test_tiles_are_kept_in_memory_as_far_as_it_goes():
     backend = DiscBackend(side=32)
-    model = Model(backend, "discs")
+    model = Model(backend, "discs", features=FrameFeatures(backend, max_bytes=10 * 32 * 32 * 4))
     model.segment(discs((190, 190), SEVERAL))
     n_tiles = len(backend.sizes)
     model.segment(discs((190, 190), SEVERAL))
     assert n_tiles > 50 and len(backend.sizes) == 2 * n_tiles
+    roomy = Model(backend, "discs")
+    roomy.segment(discs((190, 190), SEVERAL))
+    roomy.segment(discs((190, 190), SEVERAL))
+    assert len(backend.sizes) == 3 * n_tiles
 
 
 @pytest.mark.parametrize("task", ["segment", "detect"])

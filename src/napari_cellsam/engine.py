@@ -2,31 +2,47 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from napari_cellsam.data.tiling import Candidate, join
 from napari_cellsam.errors import UnsupportedTaskError
-from napari_cellsam.geometry import Frame
-from napari_cellsam.labels import assemble, boxes_of
-from napari_cellsam.models.backend import Backend, PicturePrompt
+from napari_cellsam.models.backend import Backend
+from napari_cellsam.models.cell_sizes import CellSizes
+from napari_cellsam.models.feature_store import Arrays, FeatureStore
 from napari_cellsam.models.frame_features import FrameFeatures
-from napari_cellsam.models.framing import frame_at, frame_for, frames_of, quarters, squashes, whole_frame, zoom_for
-from napari_cellsam.models.pasting import paste
-from napari_cellsam.models.scale import centre_region, estimate_diameter
-from napari_cellsam.models.search import Search
-from napari_cellsam.types import Detections, Embedding, Image, Mask, Prompt, Segmentation, SegmentOptions
+from napari_cellsam.models.framing import whole_frame
+from napari_cellsam.models.prompt_work import Prefetch, PromptAsk, PromptWork
+from napari_cellsam.models.steps import Advance, Found, Step, Steps, run_steps
+from napari_cellsam.models.whole_image import SegmentSummary, WholeImageWork
+from napari_cellsam.types import (
+    AbsentImage,
+    Cell,
+    Detections,
+    Embedding,
+    Image,
+    Mask,
+    Prompt,
+    Segmentation,
+    SegmentOptions,
+)
 
 __all__ = ["Model", "load_model"]
-_LOOK_SCORE = 0.3  # from which a detection counts in a look for the cells' size, whatever counts as a cell later
 
 Progress = Callable[[int, int], None]
+AnyImage = Image | AbsentImage
 
 
-def load_model(name: str = "compact", device: str = "auto", precision: str = "auto") -> Model:
+def load_model(
+    name: str = "compact",
+    device: str = "auto",
+    precision: str = "auto",
+    *,
+    store: FeatureStore | None = None,
+    feature_bytes: int = 128 * 2**20,
+) -> Model:
     """Load a model.
 
     Parameters
@@ -38,6 +54,10 @@ def load_model(name: str = "compact", device: str = "auto", precision: str = "au
     precision
         ``"fp32"``, ``"bf16"``, or ``"auto"``: for the compact model bf16 where the processor computes in it; for
         published weights fp32, since their detector's boxes move in bf16.
+    store
+        Where what prompts need is kept beside memory, such as a `napari_cellsam.models.disk_store.DiskStore`.
+    feature_bytes
+        Memory of the device for what was computed of images.
 
     Raises
     ------
@@ -54,9 +74,16 @@ def load_model(name: str = "compact", device: str = "auto", precision: str = "au
     where = choose_device(device)
     weights = find_weights(name)
     backend = load_backend(weights, where, precision)
-    if name in {spec.name for spec in list_models()}:
-        return Model(backend, name, find_model(name).defaults)
-    return Model(backend, weights.stem)
+    known = name in {spec.name for spec in list_models()}
+    with weights.open("rb") as file:
+        weights_id = hashlib.file_digest(file, "sha256").hexdigest()
+    return Model(
+        backend,
+        name if known else weights.stem,
+        find_model(name).defaults if known else None,
+        weights_id=weights_id,
+        features=FrameFeatures(backend, weights_id, store, feature_bytes),
+    )
 
 
 class Model:
@@ -70,14 +97,29 @@ class Model:
         Name that embeddings carry.
     defaults
         Options for what a caller leaves open; what these leave open too is the back end's.
+    weights_id
+        sha256 of the weights' file, where they are from one.
+    features
+        What is computed of images, and kept.
     """
 
-    def __init__(self, backend: Backend, model_id: str, defaults: SegmentOptions | None = None) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        model_id: str,
+        defaults: SegmentOptions | None = None,
+        *,
+        weights_id: str = "",
+        features: FrameFeatures | None = None,
+    ) -> None:
         self.backend = backend
         self.model_id = model_id
+        self.weights_id = weights_id
         self.defaults = (defaults or SegmentOptions()).with_defaults(backend.defaults)
-        self._features = FrameFeatures(backend)
-        self._diameters: dict[tuple[str, bool], float | None] = {}
+        self.features = features or FrameFeatures(backend, weights_id)
+        self._sizes = CellSizes(backend, self.features)
+        self._prompts = PromptWork(backend, self.features, self._sizes)
+        self._whole = WholeImageWork(backend, self.features, self._sizes)
 
     def embed(self, image: Image | ArrayLike) -> Embedding:
         """Encode a whole image as one field.
@@ -93,7 +135,7 @@ class Model:
             ``array`` is ``(256, h, w)`` float32.
         """
         image = _as_image(image)
-        features = self._features.of(image, whole_frame(self.backend, image.shape), clahe=bool(self.defaults.clahe))
+        features = self.features.of(image, whole_frame(self.backend, image.shape), clahe=bool(self.defaults.clahe))
         return Embedding(self.backend.embedding(features), image.shape, image.image_id, self.model_id)
 
     def detect(self, image: Image | ArrayLike, box_score: float | None = None) -> Detections:
@@ -111,11 +153,13 @@ class Model:
         UnsupportedTaskError
             If the model has no detector.
         """
-        image = _as_image(image)
+        return run_steps(self.detect_steps(_as_image(image), box_score))
+
+    def detect_steps(self, image: AnyImage, box_score: float | None = None) -> Steps[Detections]:
+        """Do `detect` in steps."""
         self._require_detector()
         options = SegmentOptions(box_score=box_score, score_rule=None if box_score is None else "fixed")
-        options = options.with_defaults(self.defaults)
-        return self._detect(image, whole_frame(self.backend, image.shape), options)
+        return (yield from self._whole.detect_steps(image, options.with_defaults(self.defaults)))
 
     def segment_prompts(
         self,
@@ -143,21 +187,30 @@ class Model:
         list of Mask
             One per prompt, in order; the crop is empty where nothing was found.
         """
-        image = _as_image(image)
-        options = (options or SegmentOptions()).with_defaults(self.defaults)
-        zoom = self._prompt_zoom(image, prompts, options)
-        groups: dict[Frame, list[int]] = {}
-        for i, prompt in enumerate(prompts):
-            frame = frame_for(self.backend, image.shape, prompt, options, zoom)
-            groups.setdefault(frame, []).append(i)
-        masks: dict[int, Mask] = {}
-        for frame, members in groups.items():
-            features = self._features.of(image, frame, clahe=bool(options.clahe))
-            asked = [_to_picture(prompts[i], frame) for i in members]
-            answers = self.backend.decode(features, asked, whole=logits, threshold=options.mask_threshold)
-            for i, decoded in zip(members, answers, strict=True):
-                masks[i] = paste(decoded, frame, image.shape, options.mask_threshold, keep_logits=logits)
-        return [masks[i] for i in range(len(prompts))]
+        [masks] = run_steps(self.prompt_steps(_as_image(image), [self.ask(prompts, options, logits=logits)]))
+        return masks
+
+    def ask(
+        self, prompts: Sequence[Prompt], options: SegmentOptions | None = None, *, logits: bool = False
+    ) -> PromptAsk:
+        """Return prompts as `prompt_steps` takes them; the parameters are those of `segment_prompts`."""
+        return PromptAsk(prompts, (options or SegmentOptions()).with_defaults(self.defaults), logits)
+
+    def prompt_steps(self, image: AnyImage, asks: Sequence[PromptAsk]) -> Steps[list[list[Mask]]]:
+        """Answer several requests about one image in steps; what they share is computed once."""
+        return self._prompts.steps(image, asks)
+
+    def prefetch_steps(
+        self, image: AnyImage, options: SegmentOptions | None = None, around_yx: tuple[float, float] | None = None
+    ) -> Steps[Prefetch]:
+        """Compute what the first click at a point, or in the middle, will need."""
+        return self._prompts.prefetch_steps(
+            image, (options or SegmentOptions()).with_defaults(self.defaults), around_yx
+        )
+
+    def entry_steps(self, image: AnyImage, ask: PromptAsk) -> Steps[dict[str, Arrays]]:
+        """Compute what another machine with these weights needs to answer prompts."""
+        return self._prompts.entry_steps(image, ask)
 
     def segment(
         self,
@@ -183,84 +236,41 @@ class Model:
             If the model has no detector.
         """
         image = _as_image(image)
-        self._require_detector()
-        options = (options or SegmentOptions()).with_defaults(self.defaults)
-        diameter = self.diameter(image, options)
-        frames, tiles = frames_of(self.backend, image.shape, options, zoom_for(self.backend, diameter))
-        search = Search(frames, tiles)
-        for number, frame in enumerate(search.frames):  # grows while it is walked
-            self._look_into(image, frame, number, options, search)
-            if on_progress:
-                on_progress(number + 1, len(search.frames))
-        joined = [search.candidates[i] for i in join(search.candidates, search.tiles)]
-        labels, rows = assemble(
-            [c.mask for c in joined], [c.score for c in joined], image.shape, min_area=options.min_area or 0
-        )
-        chosen = [joined[row] for row in rows]
+        labels = np.zeros(image.shape, np.uint32)
+        cells: list[Cell] = []
+
+        def take(step: Step) -> None:
+            if isinstance(step, Found):
+                for number, cell in enumerate(step.cells, start=len(cells) + 1):
+                    (y, x), (height, width) = cell.mask.corner, cell.mask.crop.shape
+                    labels[y : y + height, x : x + width][cell.mask.crop] = number
+                cells.extend(step.cells)
+            elif isinstance(step, Advance) and on_progress:
+                on_progress(step.done, step.total)
+
+        summary = run_steps(self.segment_steps(image, options), take)
         return Segmentation(
             labels,
-            boxes_of(labels),
-            np.array([c.score for c in chosen], np.float32),
-            np.array([c.mask.score for c in chosen], np.float32),
-            diameter,
-            tuple(dict.fromkeys(search.notes)),
+            np.array([cell.mask.box for cell in cells], np.float32).reshape(-1, 4),
+            np.array([cell.score for cell in cells], np.float32),
+            np.array([cell.mask.score for cell in cells], np.float32),
+            summary.diameter,
+            summary.notes,
         )
+
+    def segment_steps(self, image: AnyImage, options: SegmentOptions | None = None) -> Steps[SegmentSummary]:
+        """Do `segment` in steps, which hand over cells as soon as they are final."""
+        self._require_detector()
+        return (yield from self._whole.segment_steps(image, (options or SegmentOptions()).with_defaults(self.defaults)))
 
     def diameter(self, image: Image, options: SegmentOptions) -> float | None:
         """Return the cell diameter in pixels by which the image is scaled; None where it stays as it is."""
-        if options.diameter == "native" or squashes(self.backend, image.shape, options):
-            return None
-        if isinstance(options.diameter, int | float):
-            return float(options.diameter)
-        key = image.image_id, bool(options.clahe)
-        if key not in self._diameters:
-            self._diameters[key] = estimate_diameter(
-                lambda zoom: self._look(image, zoom, options), self.backend.nominal_diameter
-            )
-        return self._diameters[key]
-
-    def _look(self, image: Image, zoom: float, options: SegmentOptions) -> tuple[Detections, float]:
-        """Detect in the middle of the image at a zoom; return the boxes and the area that was seen."""
-        region = centre_region(image.shape, self.backend.side / zoom)
-        frame = frame_at(self.backend, region, zoom)
-        area = (region[2] - region[0]) * (region[3] - region[1])
-        return self._detect(image, frame, replace(options, box_score=_LOOK_SCORE, score_rule="fixed")), float(area)
-
-    def _look_into(self, image: Image, frame: Frame, number: int, options: SegmentOptions, search: Search) -> None:
-        """Add the cells of a frame to a search, or its quarters if it may hold more than the detector has queries."""
-        features = self._features.of(image, frame, clahe=bool(options.clahe))
-        boxes, scores = self.backend.detect(features)
-        counted = scores > self.backend.score_cut(scores, options)
-        full = counted.sum() >= self.backend.n_queries
-        if full and search.split(number, quarters(frame, self.backend.squashes)):
-            return
-        empty = np.zeros((0, 2), np.float32)
-        prompts = [PicturePrompt(empty, empty, box=box) for box in boxes[counted]]
-        answers = self.backend.decode(features, prompts, whole=False, threshold=options.mask_threshold)
-        for answer, score in zip(answers, scores[counted], strict=True):
-            mask = paste(answer, frame, image.shape, options.mask_threshold)
-            if mask.area and answer.predicted_iou >= (options.min_predicted_iou or 0):
-                search.candidates.append(Candidate(mask, float(score), number))
-
-    def _detect(self, image: Image, frame: Frame, options: SegmentOptions) -> Detections:
-        boxes, scores = self.backend.detect(self._features.of(image, frame, clahe=bool(options.clahe)))
-        counted = scores >= self.backend.score_cut(scores, options)
-        return Detections(frame.boxes_to_image(boxes[counted]), scores[counted])
+        return run_steps(self._sizes.steps(image, options))
 
     def forget(self) -> None:
-        """Drop all that is kept of images: encoded tiles, the prepared image, estimated diameters."""
-        self._features.forget()
-        self._diameters.clear()
-
-    def _prompt_zoom(self, image: Image, prompts: Sequence[Prompt], options: SegmentOptions) -> float:
-        """Return the zoom for prompts: from their boxes where all have one, else from the image's cells."""
-        boxes = [p.box_yxyx for p in prompts if p.box_yxyx is not None]
-        if options.diameter == "auto" and (len(boxes) == len(prompts) or not self.backend.can_detect):
-            if not boxes:
-                return self.backend.native_zoom
-            sides = np.array([(b[2] - b[0] + 1) * (b[3] - b[1] + 1) for b in boxes])
-            return zoom_for(self.backend, float(np.sqrt(np.median(sides))))
-        return zoom_for(self.backend, self.diameter(image, options))
+        """Drop all that is kept of images in memory: encoded tiles, prepared images, estimated diameters."""
+        self.features.forget()
+        self._sizes.forget()
 
     def _require_detector(self) -> None:
         if not self.backend.can_detect:
@@ -272,15 +282,3 @@ class Model:
 
 def _as_image(image: Image | ArrayLike) -> Image:
     return image if isinstance(image, Image) else Image.from_array(image)
-
-
-def _to_picture(prompt: Prompt, frame: Frame) -> PicturePrompt:
-    """Return a prompt in the coordinates of a frame's picture."""
-    box, previous = prompt.box_yxyx, prompt.mask_logits
-    return PicturePrompt(
-        frame.points_to_picture(prompt.inside_yx),
-        frame.points_to_picture(prompt.outside_yx),
-        None if box is None else frame.boxes_to_picture(box[None])[0],
-        None if previous is None else previous.values,
-        None if previous is None else frame.edges_to_picture(np.array([previous.window], np.float32))[0],
-    )

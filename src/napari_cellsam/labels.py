@@ -204,13 +204,15 @@ def relabel_sequential(labels: NDArray[np.integer]) -> Labels:
     return np.asarray(np.where(used, np.cumsum(used), 0).astype(np.uint32)[labels], np.uint32)
 
 
-def boxes_of(labels: NDArray[np.integer]) -> NDArray[np.float32]:
+def boxes_of(labels: NDArray[np.integer], *, missing_ok: bool = False) -> NDArray[np.float32]:
     """Return the box of every cell.
 
     Parameters
     ----------
     labels
-        ``(Y, X)``; 0 is background, cells are 1..N without gaps.
+        ``(Y, X)``; 0 is background, cells are 1..N.
+    missing_ok
+        Whether a number below the highest may be missing; its box is NaN.
 
     Returns
     -------
@@ -220,13 +222,14 @@ def boxes_of(labels: NDArray[np.integer]) -> NDArray[np.float32]:
     Raises
     ------
     OptionError
-        If a number below the highest is missing.
+        If a number is missing that must not.
     """
     from scipy import ndimage
 
     windows = ndimage.find_objects(labels)
     missing = [number for number, window in enumerate(windows, start=1) if window is None]
-    if missing:
+    if missing and not missing_ok:
         raise OptionError(f"cell {missing[0]} is missing from labels up to {len(windows)}; use relabel_sequential")
-    boxes = [(y.start, x.start, y.stop - 1, x.stop - 1) for y, x in windows]
+    nowhere = (np.nan,) * 4
+    boxes = [nowhere if w is None else (w[0].start, w[1].start, w[0].stop - 1, w[1].stop - 1) for w in windows]
     return np.array(boxes, np.float32).reshape(-1, 4)

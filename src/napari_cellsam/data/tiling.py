@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from napari_cellsam.errors import ImageShapeError, OptionError
 from napari_cellsam.types import Mask
 
-__all__ = ["Candidate", "Tile", "join", "plan_tiles"]
+__all__ = ["Candidate", "Tile", "join", "join_settled", "plan_tiles"]
 
 Ints = NDArray[np.intp]
 Region = tuple[int, int, int, int]
@@ -137,19 +137,54 @@ def join(candidates: Sequence[Candidate], tiles: Sequence[Tile]) -> list[int]:
     OptionError
         If a candidate names a tile that does not exist.
     """
+    settled, _ = join_settled(candidates, tiles, ())
+    return settled
+
+
+def join_settled(
+    candidates: Sequence[Candidate], tiles: Sequence[Tile], pending: Sequence[Region]
+) -> tuple[list[int], list[int]]:
+    """Choose one view of every cell whose fate no further tile can change; as `join` would, had it seen all.
+
+    Parameters
+    ----------
+    candidates, tiles
+        As for `join`.
+    pending
+        Regions that are still to be looked at.
+
+    Returns
+    -------
+    chosen : list of int
+        Indices of candidates that stay, rising.
+    open : list of int
+        Indices of candidates that must be asked for again with what the pending regions show, rising.
+    """
     wrong = next((c.tile for c in candidates if not 0 <= c.tile < len(tiles)), None)
     if wrong is not None:
         raise OptionError(f"a candidate names tile {wrong}; there are tiles 0 to {len(tiles) - 1}")
     views = [_View.of(i, c, tiles[c.tile]) for i, c in enumerate(candidates) if c.mask.crop.any()]
     same, alike = _matches(views)
+    waiting = _linked([i for i, view in enumerate(views) if view.meets(pending)], same, alike)
     kept: set[int] = set()
-    whole = [i for i, view in enumerate(views) if not view.cut]
+    whole = [i for i, view in enumerate(views) if not view.cut and i not in waiting]
     for i in sorted(whole, key=lambda i: (-views[i].quality, i)):
         if kept.isdisjoint(same[i]):
             kept.add(i)
-    left = [i for i, view in enumerate(views) if view.cut and kept.isdisjoint(same[i])]
+    left = [i for i, view in enumerate(views) if view.cut and i not in waiting and kept.isdisjoint(same[i])]
     kept.update(_largest_of_each(left, alike, views))
-    return sorted(views[i].index for i in kept)
+    return sorted(views[i].index for i in kept), sorted(views[i].index for i in waiting)
+
+
+def _linked(seeds: Sequence[int], same: Sequence[set[int]], alike: Sequence[set[int]]) -> set[int]:
+    """Return everything that is linked to one of the seeds, directly or through others."""
+    found, waiting = set(seeds), list(seeds)
+    while waiting:
+        i = waiting.pop()
+        further = (same[i] | alike[i]) - found
+        found |= further
+        waiting.extend(further)
+    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,6 +217,11 @@ class _View:
     def quality(self) -> float:
         """Score, less where the surroundings of the cell are cut away."""
         return self.candidate.score * min(1.0, self.margin / math.sqrt(self.area))
+
+    def meets(self, regions: Sequence[Region]) -> bool:
+        """Return whether the cell reaches into one of the regions."""
+        y0, x0, y1, x1 = self.box
+        return any(y0 < bottom and top < y1 and x0 < right and left < x1 for top, left, bottom, right in regions)
 
     def within(self, region: Region) -> NDArray[np.bool_]:
         """Return the mask inside a region of the image that holds some of its crop."""

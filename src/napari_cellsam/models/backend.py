@@ -10,6 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from napari_cellsam.models.feature_store import Arrays
     from napari_cellsam.types import SegmentOptions
 
 __all__ = ["Backend", "Decoded", "PicturePrompt"]
@@ -79,6 +80,8 @@ class Backend(Protocol):
         Pixels of the picture on whose multiples tiles begin; 1 where it does not matter.
     n_queries
         Most cells that one picture can give.
+    precision
+        Type of the numbers that it computes in, as its features depend on it.
     """
 
     side: int
@@ -90,6 +93,7 @@ class Backend(Protocol):
     native_zoom: float
     stride: int
     n_queries: int
+    precision: str
 
     def measure(self, prepared: NDArray[np.float32]) -> Any:
         """Return what of a whole prepared image ``(3, Y, X)`` all its regions must share, so that no seams show."""
@@ -106,6 +110,18 @@ class Backend(Protocol):
         shared
             What `measure` returned for the whole image.
         """
+
+    def pack(self, features: Any) -> Arrays:
+        """Return features as arrays that can be kept and sent: float16 for half precision, else float32."""
+
+    def unpack(self, arrays: Arrays) -> Any:
+        """Return the features that arrays hold, on the device."""
+
+    def n_bytes(self, features: Any) -> int:
+        """Return the device's memory that features take."""
+
+    def detects_from(self, features: Any) -> bool:
+        """Return whether features, or their arrays, have all that a detection needs."""
 
     def embedding(self, features: Any) -> NDArray[np.float32]:
         """Return the mask branch's embedding ``(256, h, w)``."""

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from napari_cellsam.errors import PromptError
 from napari_cellsam.models.backend import Decoded, PicturePrompt
+from napari_cellsam.models.feature_store import Arrays
 from napari_cellsam.models.network.compact import CompactCellSam, Features
 from napari_cellsam.models.network.proposals import DenseMaps
 from napari_cellsam.models.network.window_decoder import PROMPT_SLOTS, WindowPrompts, window_around
@@ -53,6 +54,7 @@ class CompactBackend:
     def __init__(self, model: CompactCellSam, device: torch.device, dtype: torch.dtype) -> None:
         self.model = model.eval().requires_grad_(False).to(device).to(memory_format=torch.channels_last)
         self.device, self.dtype = device, dtype
+        self.precision = str(dtype).removeprefix("torch.")
         self.side = model.config.field
         self.nominal_diameter = model.config.diameter
         self.n_queries = model.config.n_queries
@@ -85,6 +87,28 @@ class CompactBackend:
         with self._computing():
             features = self.model.encode(picture)
             return _Encoded(features, self.model.propose(features))
+
+    def pack(self, features: _Encoded) -> Arrays:
+        """Return features as arrays by name; bfloat16 becomes float16, which holds all of its digits."""
+        return {name: _array(tensor) for name, tensor in _tensors(features)}
+
+    def unpack(self, arrays: Arrays) -> _Encoded:
+        """Return the features that arrays hold."""
+
+        def tensor(name: str) -> Tensor:
+            made = torch.from_numpy(arrays[name].copy()).to(self.device)
+            return made.to(self.dtype) if made.dtype == torch.float16 else made
+
+        features, maps = ({f: tensor(f) for f in kind._fields} for kind in (Features, DenseMaps))
+        return _Encoded(Features(**features), DenseMaps(**maps))
+
+    def n_bytes(self, features: _Encoded) -> int:
+        """Return the memory that features take."""
+        return sum(tensor.numel() * tensor.element_size() for _, tensor in _tensors(features))
+
+    def detects_from(self, features: _Encoded | Arrays) -> bool:  # noqa: ARG002 - all are whole
+        """Return True: prompts and detection need the same features."""
+        return True
 
     def embedding(self, features: _Encoded) -> NDArray[np.float32]:
         """Return the mask branch's embedding ``(256, h, w)``, stride 8."""
@@ -165,6 +189,18 @@ class CompactBackend:
             if prompt.box is not None:
                 boxes[i] = torch.from_numpy(prompt.box.copy())
         return boxes
+
+
+def _tensors(features: _Encoded) -> Iterator[tuple[str, Tensor]]:
+    """Yield the features' tensors by name."""
+    for part in features:
+        yield from part._asdict().items()
+
+
+def _array(tensor: Tensor) -> NDArray[np.float16] | NDArray[np.float32]:
+    half = tensor.dtype in (torch.bfloat16, torch.float16)
+    array: NDArray[np.float16] = tensor.to(torch.float16 if half else torch.float32).cpu().contiguous().numpy()
+    return array
 
 
 def _n_slots(prompt: PicturePrompt) -> int:

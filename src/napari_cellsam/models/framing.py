@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -67,8 +68,7 @@ def frames_of(
     if backend.stride > 1:
         tiles, zoom = _aligned_tiles(backend, shape, options.overlap or 0.0, zoom)
     else:
-        side = max(math.floor(backend.side / zoom), _SMALLEST_TILE)
-        tiles = plan_tiles(shape, side, round(side * (options.overlap or 0.0)))
+        tiles = _plain_tiles(backend, shape, options.overlap or 0.0, zoom)
     return [frame_at(backend, tile.region, zoom) for tile in tiles], tiles
 
 
@@ -104,25 +104,26 @@ def frame_for(backend: Backend, shape: tuple[int, int], prompt: Prompt, options:
             zoom = zoom / 2 ** round(octaves)
     zoom = min(zoom, backend.side / (_ROOM * max(y1 - y0 + 1, x1 - x0 + 1)))
     room = backend.nominal_diameter / zoom
+    if backend.stride > 1:  # the tiles of a whole image, whose features may be there already
+        tiles, zoom = _aligned_tiles(backend, shape, options.overlap or 0.0, zoom)
+    else:
+        tiles = _plain_tiles(backend, shape, options.overlap or 0.0, zoom)
+    room = backend.nominal_diameter / zoom
+    spans = (sorted({tile.region[axis::2] for tile in tiles}) for axis in (0, 1))
     (top, bottom), (left, right) = (
-        _span_around(low, high, spans, n, room)
-        for low, high, spans, n in zip((y0, x0), (y1, x1), _spans(backend, shape, options, zoom), shape, strict=True)
+        _span_around(low, high, along, n, room)
+        for low, high, along, n in zip((y0, x0), (y1, x1), spans, shape, strict=True)
     )
     return frame_at(backend, (top, left, bottom, right), zoom)
 
 
-def _spans(
-    backend: Backend, shape: tuple[int, int], options: SegmentOptions, zoom: float
-) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
-    """Return start and end of the rows of tiles, and of the columns."""
+def _plain_tiles(backend: Backend, shape: tuple[int, int], overlap: float, zoom: float) -> list[Tile]:
+    """Return tiles of the model's field at a zoom."""
     side = max(math.floor(backend.side / zoom), _SMALLEST_TILE)
-    overlap = round(side * (options.overlap or 0.0))
-    rows = [tile.region[::2] for tile in plan_tiles((shape[0], 1), side, overlap)]
-    columns = [tile.region[1::2] for tile in plan_tiles((1, shape[1]), side, overlap)]
-    return rows, columns
+    return plan_tiles(shape, side, round(side * overlap))
 
 
-def _span_around(low: float, high: float, spans: list[tuple[int, int]], n: int, room: float) -> tuple[int, int]:
+def _span_around(low: float, high: float, spans: Sequence[tuple[int, ...]], n: int, room: float) -> tuple[int, int]:
     """Return the span with most room on both sides of ``low`` to ``high``, or a new one where none has enough.
 
     Parameters
@@ -140,7 +141,7 @@ def _span_around(low: float, high: float, spans: list[tuple[int, int]], n: int, 
     def gap(span: tuple[int, int]) -> float:
         return min(low - span[0] if span[0] > 0 else math.inf, span[1] - 1 - high if span[1] < n else math.inf)
 
-    best = max(spans, key=gap)
+    best = max(((start, stop) for start, stop in spans), key=gap)
     length = best[1] - best[0]
     if gap(best) >= min(room, (length - (high - low)) / 2 - 1):
         return best

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from napari_cellsam.errors import PromptError
+from napari_cellsam.errors import PromptError, UnsupportedTaskError
 from napari_cellsam.models.backend import Decoded, PicturePrompt
 from napari_cellsam.models.network.cellsam import CellSam, adaptive_cut
 from napari_cellsam.models.network.mask_decoding import FieldPrompt
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from napari_cellsam.models.feature_store import Arrays
     from napari_cellsam.models.network.inputs import Scale
 
 __all__ = ["PublishedBackend"]
@@ -29,23 +30,46 @@ _EDGE = 0.6  # a crop is decoded again where its edge comes so close, in logits,
 class _Lazy:
     """A picture whose two encoders run when they are needed: prompts need one, boxes the other."""
 
-    def __init__(self, network: CellSam, picture: Tensor, scale: Scale) -> None:
+    def __init__(self, network: CellSam, picture: Tensor | None, scale: Scale | None) -> None:
         self._network, self._picture, self._scale = network, picture, scale
         self._mask: Tensor | None = None
         self._detector: Tensor | None = None
+
+    @classmethod
+    def of_mask(cls, network: CellSam, mask: Tensor) -> _Lazy:
+        """Make one for prompts alone, from the embedding that was computed before."""
+        lazy = cls(network, None, None)
+        lazy._mask = mask
+        return lazy
+
+    @property
+    def has_picture(self) -> bool:
+        """Whether both encoders can run."""
+        return self._picture is not None and self._scale is not None
+
+    @property
+    def n_bytes(self) -> int:
+        """Memory of what is there now and of the embedding that may come."""
+        parts = [part for part in (self._picture, self._mask, self._detector) if part is not None]
+        return sum(part.numel() * part.element_size() for part in parts)
+
+    def _source(self) -> tuple[Tensor, Scale]:
+        if self._picture is None or self._scale is None:
+            raise UnsupportedTaskError("these features were kept for prompts alone; encode the image to detect cells")
+        return self._picture, self._scale
 
     @property
     def mask(self) -> Tensor:
         """Embedding of the mask branch."""
         if self._mask is None:
-            self._mask = self._network.encode_mask(self._picture, self._scale)
+            self._mask = self._network.encode_mask(*self._source())
         return self._mask
 
     @property
     def detector(self) -> Tensor:
         """Features for CellFinder."""
         if self._detector is None:
-            self._detector = self._network.encode_detector(self._picture, self._scale)
+            self._detector = self._network.encode_detector(*self._source())
         return self._detector
 
 
@@ -72,6 +96,7 @@ class PublishedBackend:
         self.network = network.eval().requires_grad_(False).to(device)
         if dtype == torch.bfloat16:
             self.network.use_bfloat16()
+        self.precision = str(dtype).removeprefix("torch.")
         self.side = network.side
         self.can_detect = network.can_detect
         finder = network.config.finder
@@ -94,6 +119,23 @@ class PublishedBackend:
     def encode(self, prepared: NDArray[np.float32], size: tuple[int, int], shared: Scale) -> _Lazy:  # noqa: ARG002 - always the field's
         """Return the features of a prepared region ``(3, h, w)``, squashed to the field."""
         return _Lazy(self.network, torch.from_numpy(np.ascontiguousarray(prepared)), shared)
+
+    def pack(self, features: _Lazy) -> Arrays:
+        """Return the mask branch's embedding, which is all that prompts need."""
+        return {"mask": self.embedding(features)}
+
+    def unpack(self, arrays: Arrays) -> _Lazy:
+        """Return features for prompts."""
+        mask = torch.from_numpy(arrays["mask"].astype(np.float32)).to(self.network.device)
+        return _Lazy.of_mask(self.network, mask)
+
+    def n_bytes(self, features: _Lazy) -> int:
+        """Return the memory that features take."""
+        return features.n_bytes
+
+    def detects_from(self, features: _Lazy | Arrays) -> bool:
+        """Return whether the picture is still there: the detector's encoder runs when it is needed."""
+        return isinstance(features, _Lazy) and features.has_picture
 
     def embedding(self, features: _Lazy) -> NDArray[np.float32]:
         """Return the mask branch's embedding ``(256, 64, 64)``."""

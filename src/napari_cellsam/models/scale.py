@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from napari_cellsam.types import Detections
 
-__all__ = ["centre_region", "estimate_diameter"]
+__all__ = ["centre_region", "estimate_diameter", "search_diameter"]
 
 _FIRST_ZOOMS = (1.0, 0.5)
 _FURTHER_ZOOMS = (2.0, 0.25)  # where the first ones show nothing
@@ -20,23 +20,26 @@ _PRIOR_OCTAVES = 1.5  # pictures are taken so that cells are well seen: a strong
 _TRUST_OCTAVES = 1.0  # how fast trust in a detection falls with its distance from the nominal size
 
 
-def estimate_diameter(
-    look: Callable[[float], tuple[Detections, float]], nominal: float, limits: tuple[float, float] = (0.2, 3.0)
-) -> float | None:
-    """Estimate the median diameter of the cells.
+def search_diameter(
+    nominal: float, limits: tuple[float, float] = (0.2, 3.0)
+) -> Generator[float, tuple[Detections, float], float | None]:
+    """Search for the median diameter of the cells, by asking for looks.
 
     A detector is most sure of cells of the size that it was trained on, so the zoom at which it finds most, surest and
     most nominal cells is the right one. Each look's own answer proposes the next zoom, until a look confirms itself.
 
     Parameters
     ----------
-    look
-        Returns, for a zoom, the detections in a sample of the image, boxes in image pixels, and the sample's area in
-        pixels.
     nominal
         Diameter in picture pixels that the detector was trained around.
     limits
         Smallest and largest zoom.
+
+    Yields
+    ------
+    float
+        A zoom to look at. Sent back are the detections in a sample of the image, boxes in image pixels, and the
+        sample's area in pixels.
 
     Returns
     -------
@@ -47,7 +50,7 @@ def estimate_diameter(
     waiting, further = list(_FIRST_ZOOMS), list(_FURTHER_ZOOMS)
     while waiting and sum(trust > 0 for trust, _ in answers.values()) < _MOST_LOOKS:
         zoom = waiting.pop(0)
-        found, area = look(zoom)
+        found, area = yield zoom
         diameter, trust = _judge(found, zoom, nominal) if len(found) else (0.0, 0.0)
         answers[zoom] = (trust / area, diameter)
         better = float(np.clip(nominal / diameter, *limits)) if diameter else zoom
@@ -57,6 +60,20 @@ def estimate_diameter(
             waiting.append(further.pop(0))
     trust, diameter = max(answers.values())
     return diameter if trust > 0 else None
+
+
+def estimate_diameter(
+    look: Callable[[float], tuple[Detections, float]], nominal: float, limits: tuple[float, float] = (0.2, 3.0)
+) -> float | None:
+    """Do the search with a function that looks; the parameters are those of `search_diameter`."""
+    search = search_diameter(nominal, limits)
+    zoom = next(search)
+    while True:
+        try:
+            zoom = search.send(look(zoom))
+        except StopIteration as end:
+            diameter: float | None = end.value
+            return diameter
 
 
 def _judge(found: Detections, zoom: float, nominal: float) -> tuple[float, float]:

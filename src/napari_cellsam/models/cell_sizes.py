@@ -1,0 +1,91 @@
+"""The sizes of cells, by which images are scaled."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_cellsam.models.framing import frame_at, squashes
+from napari_cellsam.models.memory_limits import one_step
+from napari_cellsam.models.scale import centre_region, search_diameter
+from napari_cellsam.types import Detections
+
+if TYPE_CHECKING:
+    from napari_cellsam.models.backend import Backend
+    from napari_cellsam.models.feature_store import Arrays
+    from napari_cellsam.models.frame_features import FrameFeatures
+    from napari_cellsam.models.steps import Steps
+    from napari_cellsam.types import AbsentImage, Image, SegmentOptions
+
+__all__ = ["CellSizes"]
+
+_LOOK_SCORE = 0.3  # from which a detection counts in a look for the cells' size, whatever counts as a cell later
+_MOST_KEPT = 4096
+
+
+class CellSizes:
+    """Estimates the cell diameter of images, once for each."""
+
+    def __init__(self, backend: Backend, features: FrameFeatures) -> None:
+        self._backend, self._features = backend, features
+        self._kept: OrderedDict[tuple[str, bool], float | None] = OrderedDict()
+
+    def steps(self, image: Image | AbsentImage, options: SegmentOptions) -> Steps[float | None]:
+        """Return the cell diameter in pixels by which an image is scaled; None where it stays as it is."""
+        if options.diameter == "native" or squashes(self._backend, image.shape, options):
+            return None
+        if isinstance(options.diameter, int | float):
+            return float(options.diameter)
+        key = image.image_id, bool(options.clahe)
+        if key not in self._kept:
+            self._kept[key] = yield from self._estimate(image, *key)
+            if len(self._kept) > _MOST_KEPT:
+                self._kept.popitem(last=False)
+        return self._kept[key]
+
+    def packed(self, image: Image | AbsentImage, *, clahe: bool) -> tuple[str, Arrays] | None:
+        """Return the diameter of an image as a store keeps it, with its key; None if it was not estimated."""
+        key = image.image_id, clahe
+        if key not in self._kept:
+            return None
+        diameter = self._kept[key]
+        return self._name(*key), {"diameter": np.array([np.nan if diameter is None else diameter], np.float32)}
+
+    def forget(self) -> None:
+        """Drop all that is kept in memory."""
+        self._kept.clear()
+
+    def _name(self, image_id: str, clahe: bool) -> str:
+        return self._features.key("diameter", image_id, clahe)
+
+    def _estimate(self, image: Image | AbsentImage, image_id: str, clahe: bool) -> Steps[float | None]:
+        stored = self._features.stored(self._name(image_id, clahe))
+        if stored is not None:
+            value = float(stored["diameter"][0])
+            return None if np.isnan(value) else value
+        search = search_diameter(self._backend.nominal_diameter)
+        zoom = next(search)
+        while True:
+            look: tuple[Detections, float] = yield from self._look(image, zoom, clahe)
+            try:
+                zoom = search.send(look)
+            except StopIteration as end:
+                diameter: float | None = end.value
+                break
+        kept = np.array([np.nan if diameter is None else diameter], np.float32)
+        self._features.put([(self._name(image_id, clahe), {"diameter": kept})])
+        return diameter
+
+    def _look(self, image: Image | AbsentImage, zoom: float, clahe: bool) -> Steps[tuple[Detections, float]]:
+        """Detect in the middle of the image at a zoom; return the boxes and the area that was seen."""
+        region = centre_region(image.shape, self._backend.side / zoom)
+        frame = frame_at(self._backend, region, zoom)
+        with one_step("look at the image"):
+            features: Any = yield from self._features.steps(image, frame, clahe=clahe)
+            yield None
+            boxes, scores = self._backend.detect(features)
+        counted = scores >= _LOOK_SCORE
+        area = float((region[2] - region[0]) * (region[3] - region[1]))
+        return Detections(frame.boxes_to_image(boxes[counted]), scores[counted]), area

@@ -1,0 +1,118 @@
+"""The work on a whole image: frame by frame, until every cell is found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_cellsam.models.backend import Decoded, PicturePrompt
+from napari_cellsam.models.framing import frames_of, quarters, whole_frame, zoom_for
+from napari_cellsam.models.memory_limits import (
+    DecodeWork,
+    OutOfMemoryError,
+    free_memory,
+    no_more_memory,
+    one_step,
+)
+from napari_cellsam.models.pasting import paste
+from napari_cellsam.models.search import Search
+from napari_cellsam.models.steps import Advance, Found
+from napari_cellsam.types import Detections
+
+if TYPE_CHECKING:
+    from napari_cellsam.geometry import Frame
+    from napari_cellsam.models.backend import Backend
+    from napari_cellsam.models.cell_sizes import CellSizes
+    from napari_cellsam.models.frame_features import FrameFeatures, Prepared
+    from napari_cellsam.models.steps import Steps
+    from napari_cellsam.types import AbsentImage, Image, SegmentOptions
+
+__all__ = ["SegmentSummary", "WholeImageWork"]
+
+_SMALLER_BATCH = "the device's memory was full: fewer prompts were decoded at once"
+
+
+@dataclass(frozen=True)
+class SegmentSummary:
+    """What is to be said of a whole image when all cells were found.
+
+    Attributes
+    ----------
+    diameter
+        Cell diameter in pixels that the image was scaled by, or None where no scaling was asked for.
+    notes
+        What the user should know about the run.
+    """
+
+    diameter: float | None
+    notes: tuple[str, ...]
+
+
+class WholeImageWork:
+    """Finds all cells of an image with a model."""
+
+    def __init__(self, backend: Backend, features: FrameFeatures, sizes: CellSizes) -> None:
+        self._backend, self._features, self._sizes = backend, features, sizes
+
+    def detect_steps(self, image: Image | AbsentImage, options: SegmentOptions) -> Steps[Detections]:
+        """Find boxes in the whole image as one field."""
+        frame = whole_frame(self._backend, image.shape)
+        with one_step("look at the image"):
+            features: Any = yield from self._features.steps(image, frame, clahe=bool(options.clahe))
+            yield None
+            boxes, scores = self._backend.detect(features)
+        counted = scores >= self._backend.score_cut(scores, options)
+        return Detections(frame.boxes_to_image(boxes[counted]), scores[counted])
+
+    def segment_steps(self, image: Image | AbsentImage, options: SegmentOptions) -> Steps[SegmentSummary]:
+        """Outline every cell; each is handed over as soon as it is final."""
+        prepared: Prepared = yield from self._features.prepare_steps(image, clahe=bool(options.clahe))
+        diameter = yield from self._sizes.steps(image, options)
+        frames, tiles = frames_of(self._backend, image.shape, options, zoom_for(self._backend, diameter))
+        search = Search(frames, tiles, image.shape, options.min_area or 0)
+        decode = DecodeWork(self._backend)
+        n_at_once = decode.n_at_once
+        while (look := search.next()) is not None:
+            number, frame = look
+            try:
+                yield from self._look_into(image, prepared, frame, number, options, search, decode)
+            except OutOfMemoryError as error:
+                free_memory()
+                parts = [] if self._backend.squashes else quarters(frame, squashed=False)
+                if not parts or not search.split(number, parts, memory=True):
+                    raise no_more_memory("look at a part of the image") from error
+            if decode.n_at_once < n_at_once:
+                search.note(_SMALLER_BATCH)
+            cells = search.settle()
+            if cells:
+                yield Found(cells)
+            yield Advance("segmenting", search.n_done, search.n_frames)
+        return SegmentSummary(diameter, search.notes)
+
+    def _look_into(
+        self,
+        image: Image | AbsentImage,
+        prepared: Prepared,
+        frame: Frame,
+        number: int,
+        options: SegmentOptions,
+        search: Search,
+        decode: DecodeWork,
+    ) -> Steps[None]:
+        """Add the cells of a frame to a search, or its quarters if it may hold more than the detector has queries."""
+        features: Any = yield from self._features.steps(image, frame, clahe=bool(options.clahe), prepared=prepared)
+        yield None
+        boxes, scores = self._backend.detect(features)
+        counted = scores > self._backend.score_cut(scores, options)
+        full = counted.sum() >= self._backend.n_queries
+        if full and search.split(number, quarters(frame, self._backend.squashes)):
+            return
+        empty = np.zeros((0, 2), np.float32)
+        prompts = [PicturePrompt(empty, empty, box=box) for box in boxes[counted]]
+        answers: list[Decoded] = yield from decode.steps(features, prompts, threshold=options.mask_threshold)
+        for answer, score in zip(answers, scores[counted], strict=True):
+            mask = paste(answer, frame, image.shape, options.mask_threshold)
+            if mask.area and answer.predicted_iou >= (options.min_predicted_iou or 0):
+                search.add(mask, float(score), number)
