@@ -210,6 +210,7 @@ class SquareBackend:
     side = 96
     squashes = False
     n_queries = 1000
+    precision = "fp32"
 
     def __init__(self, can_detect: bool = True):
         from napari_cellsam.types import SegmentOptions
@@ -282,6 +283,9 @@ class SquareBackend:
 
     def n_bytes(self, features):
         return features.nbytes
+
+    def detects_from(self, features):
+        return True
 
     def embedding(self, features):
         return np.broadcast_to(features.astype(np.float32), (256, *features.shape))
@@ -400,16 +404,17 @@ def queued(queue):
 @pytest.fixture
 def make_service(limits, private, queue, tmp_path, monkeypatch):
     """Return a function that makes a service of two models: one that finds squares, and one for clicks only."""
+    from napari_cellsam.engine import Model
+    from napari_cellsam.models.frame_features import FrameFeatures
     from napari_cellsam.service.core import Service
     from napari_cellsam.service.model_pool import ModelPool
-
-    from napari_cellsam.engine import Model
 
     made = []
 
     def make(backend):
-        def load(name, *_, **__):
-            return Model(backend if name == "squares" else SquareBackend(can_detect=False), name)
+        def load(name, device, precision, *, store, feature_bytes):
+            used = backend if name == "squares" else SquareBackend(can_detect=False)
+            return Model(used, name, weights_id=name, features=FrameFeatures(used, name, store, feature_bytes))
 
         # a cache of its own: another service must not find what this one has computed
         monkeypatch.setenv("NAPARI_CELLSAM_CACHE_DIR", str(tmp_path / f"cache{len(made)}"))
@@ -428,7 +433,6 @@ def reach(request):
     from contextlib import ExitStack
 
     from napari_cellsam.service.direct import DirectTransport
-
     from napari_cellsam.service.http_transport import HttpTransport
 
     with ExitStack() as stack:
