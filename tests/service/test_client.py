@@ -22,7 +22,9 @@ from napari_cellsam.errors import (
     ServiceUnavailableError,
     UnsupportedTaskError,
 )
+from napari_cellsam.service import convert
 from napari_cellsam.service.client import Client
+from napari_cellsam.service.http_transport import HttpTransport
 from napari_cellsam.service.limits import Limits
 from napari_cellsam.service.messages import (
     PROTOCOL_VERSION,
@@ -31,11 +33,12 @@ from napari_cellsam.service.messages import (
     ImageKept,
     MasksFound,
     PutImage,
+    Reply,
     Segmented,
     SegmentPrompts,
 )
 from napari_cellsam.service.transport import Call, ImageNotSentError
-from napari_cellsam.types import Image, Prompt, SegmentOptions
+from napari_cellsam.types import Cell, Image, Mask, Prompt, SegmentOptions
 
 HANG_S = 60
 CENTRES = [(20, 20), (20, 60), (60, 40)]
@@ -516,6 +519,23 @@ class TestOddServices:
         with pytest.raises(ImageNotSentError):
             Client(transport).segment_prompts(picture, [])
         assert transport.requests.count(PutImage) == 3
+
+    def test_cells_of_an_answer_that_broke_off_are_handed_over_once(self, scripted, picture):
+        cells = [Cell(Mask(np.ones((3, 3), bool), (4 * i, 0), 0.5), 0.75) for i in range(3)]
+        found = [CellsFound(cells=(convert.cell_data(cell),)) for cell in cells]
+
+        def break_off(conversation):
+            conversation.body()
+            conversation.stream(*found[:2])
+
+        end = Reply(result=Segmented(n_cells=3, diameter=None))
+        server = scripted(break_off, lambda conversation: conversation.reply(*found, end))
+        handed = []
+        with Client(HttpTransport(server.url, "a-token")) as client:
+            result = client.segment(picture, on_cells=handed.extend)
+        assert [cell.mask.corner for cell in handed] == [(0, 0), (4, 0), (8, 0)]
+        np.testing.assert_array_equal(result.labels[:12:4, 0], [1, 2, 3])
+        assert len(server.heads) == 2
 
     def test_the_client_closes_its_transport(self):
         transport = Scripted()
