@@ -1,0 +1,102 @@
+"""The checks of what a request says about an image."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from napari_cellsam.errors import LimitExceededError, MessageError, PromptError
+from napari_cellsam.service import convert
+
+if TYPE_CHECKING:
+    from napari_cellsam.service.messages import ImageRef, PromptData
+    from napari_cellsam.types import Image, Prompt
+
+__all__ = ["check_near", "check_ref", "prompts_of"]
+
+_LEAST_MARGIN = 4096  # pixels, for boxes that are larger than a small image
+
+
+def check_ref(ref: ImageRef, image: Image | None, max_pixels: int) -> None:
+    """Refuse the name of an image that cannot be one.
+
+    Parameters
+    ----------
+    ref
+        From anyone.
+    image
+        Of that name, or None if it is not here.
+    max_pixels
+        Most pixels that are taken.
+
+    Raises
+    ------
+    MessageError
+        If there is no image of that shape.
+    LimitExceededError
+        If it is too large.
+    """
+    n_pixels = math.prod(ref.shape)
+    if min(ref.shape) < 1:
+        raise MessageError(f"got an image of shape {ref.shape}, which has no pixels")
+    if n_pixels > max_pixels:
+        raise LimitExceededError(
+            f"got an image of shape {ref.shape}, {n_pixels} pixels; this service takes {max_pixels}. Crop the image, "
+            "or raise the service's limit"
+        )
+    if image is not None and image.shape != ref.shape:
+        raise MessageError(f"got the shape {ref.shape} for an image whose shape is {image.shape}")
+
+
+def prompts_of(prompts: Sequence[PromptData], shape: tuple[int, int], max_prompts: int) -> list[Prompt]:
+    """Return the prompts of a request.
+
+    Parameters
+    ----------
+    prompts
+        From anyone.
+    shape
+        ``(Y, X)`` of the image.
+    max_prompts
+        Most prompts that are taken.
+
+    Raises
+    ------
+    LimitExceededError
+        If there are too many.
+    PromptError, MessageError
+        If one of them cannot be a prompt for such an image.
+    """
+    if len(prompts) > max_prompts:
+        raise LimitExceededError(
+            f"got {len(prompts)} prompts in one request; this service takes {max_prompts}. Ask in parts"
+        )
+    values = [convert.prompt_of(prompt) for prompt in prompts]
+    for prompt in values:
+        _check_prompt(prompt, shape)
+    return values
+
+
+def check_near(yx: tuple[float, float], shape: tuple[int, int]) -> None:
+    """Refuse a point that is further from the image than the image is long.
+
+    Raises
+    ------
+    PromptError
+        If it is.
+    """
+    margin = max(*shape, _LEAST_MARGIN)
+    if not all(-margin <= value <= n + margin for value, n in zip(yx, shape, strict=True)):
+        raise PromptError(f"got the point {tuple(yx)} for an image of shape {shape}; expected (y, x) in pixels of it")
+
+
+def _check_prompt(prompt: Prompt, shape: tuple[int, int]) -> None:
+    """Refuse a prompt of which any part is nowhere near the image."""
+    points = [(y, x) for some in (prompt.inside_yx, prompt.outside_yx) for y, x in some.tolist()]
+    areas = [] if prompt.box_yxyx is None else [prompt.box_yxyx.tolist()]
+    if prompt.mask_logits is not None:
+        areas.append(list(prompt.mask_logits.window))
+    points += [corner for y0, x0, y1, x1 in areas for corner in ((y0, x0), (y1, x1))]
+    for point in points:
+        check_near(point, shape)
