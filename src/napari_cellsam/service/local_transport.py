@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Children", "LocalTransport"]
 
-_MAX_SENDS = 3
+_MAX_DEATHS = 3
+_MAX_FATAL = 8  # requests under which a process died that are remembered
 _DEATH_S = 2.0  # a broken connection is seen before the death that broke it
 
 
@@ -82,6 +84,7 @@ class LocalTransport:
         self._lock = threading.Lock()
         self._newest: _Connection | None = None
         self._waiting: set[Call] = set()
+        self._fatal: deque[tuple[Request, int]] = deque(maxlen=_MAX_FATAL)
         self._closed = False
 
     def send(
@@ -109,7 +112,8 @@ class LocalTransport:
             As the service failed.
         """
         call = call or Call()
-        for _ in range(_MAX_SENDS):
+        n_deaths = self._deaths_before(request)
+        while True:
             child = self._await_child(call)
             try:
                 with self._connected(child) as connection:
@@ -117,14 +121,15 @@ class LocalTransport:
             except ServiceTimeoutError:
                 child.suspect = True
                 raise
-            except ServiceUnavailableError:
+            except ImageNotSentError:
+                self._remember(request, n_deaths)
+                raise
+            except ServiceUnavailableError as error:
                 if self._closed or not self._children.has_died(child, _DEATH_S):
                     raise
-        raise ServiceUnavailableError(
-            f"the local model service died {_MAX_SENDS} times while it worked at the same {type(request).__name__} "
-            f"request, so it is not sent again; try a smaller image or model. The last words of the service:\n"
-            f"{child.last_words}"
-        )
+                n_deaths += 1
+                if n_deaths == _MAX_DEATHS:
+                    raise ServiceUnavailableError(_obituary(request, child)) from error
 
     def close(self) -> None:
         """Cancel all requests under way and give the lease back; further requests raise `ServiceUnavailableError`."""
@@ -152,6 +157,17 @@ class LocalTransport:
             with self._lock:
                 self._waiting.discard(call)
 
+    def _deaths_before(self, request: Request) -> int:
+        """Return under how many earlier sends of this request the process died."""
+        with self._lock:
+            return next((n_deaths for former, n_deaths in self._fatal if former is request), 0)
+
+    def _remember(self, request: Request, n_deaths: int) -> None:
+        """Remember the deaths under a request, which its client sends again once the next process has the image."""
+        if n_deaths:
+            with self._lock:
+                self._fatal.appendleft((request, n_deaths))
+
     @contextmanager
     def _connected(self, child: ChildProcess) -> Iterator[_Connection]:
         """Lend the connection to a process; the last request on one to a former process closes it."""
@@ -177,3 +193,12 @@ class LocalTransport:
         """Refuse further requests once closed."""
         if self._closed:
             raise ServiceUnavailableError("this lease on the local model service was given back; take a new one")
+
+
+def _obituary(request: Request, child: ChildProcess) -> str:
+    """Say of what the service dies."""
+    return (
+        f"the local model service died {_MAX_DEATHS} times while it worked at the same {type(request).__name__} "
+        "request, so it is not sent again; try a smaller image or model. The last words of the service:\n"
+        f"{child.last_words}"
+    )

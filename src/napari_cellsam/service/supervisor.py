@@ -43,7 +43,7 @@ class Patience:
     start_s: float = 180.0
     end_s: float = 2.0
     probe_s: float = 5.0
-    max_deaths: int = 3
+    max_deaths: int = 4
     within_s: float = 60.0
     first_pause_s: float = 0.1
     max_pause_s: float = 5.0
