@@ -1,4 +1,4 @@
-"""The command line: ``napari-cellsam segment | evaluate | models | train``.
+"""The command line: ``napari-cellsam segment | evaluate | models | serve | train``.
 
 Exit codes: 0 all done; 1 something failed, and stderr says what in one line; 2 the command was not understood.
 """
@@ -14,6 +14,7 @@ import typer
 from napari_cellsam.cli.evaluate import evaluate
 from napari_cellsam.cli.models import models
 from napari_cellsam.cli.segment import segment
+from napari_cellsam.cli.serve import serve
 from napari_cellsam.cli.train import train
 from napari_cellsam.errors import CellsamError
 
@@ -28,6 +29,7 @@ app = typer.Typer(
 )
 app.command()(segment)
 app.command()(evaluate)
+app.command()(serve)
 app.command()(train)
 app.add_typer(models, name="models")
 
