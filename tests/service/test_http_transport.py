@@ -25,6 +25,7 @@ from napari_cellsam.errors import (
 from napari_cellsam.service import convert
 from napari_cellsam.service.codec import encode_frame
 from napari_cellsam.service.http_transport import HttpTransport, Timeouts
+from napari_cellsam.service.limits import Limits
 from napari_cellsam.service.messages import (
     Cancel,
     Cancelled,
@@ -157,6 +158,20 @@ def test_a_failure_tells_more_than_its_status(scripted, open_transport):
 
     with pytest.raises(LimitExceededError, match="at most 8"):
         open_transport(scripted(refuse)).send(GetInfo())
+
+
+@pytest.mark.parametrize("limits", [Limits(max_pixels=10)], indirect=True)
+def test_a_request_that_came_whole_is_refused_at_once(make_service, backend, open_transport, monkeypatch):
+    from napari_cellsam.service import server
+    from napari_cellsam.service.serve import listening
+
+    monkeypatch.setattr(server, "_DISCARD_S", HANG_S)  # for which a service would wait if it took more to be coming
+    image = Image.from_array(np.zeros((4, 4), np.uint8))
+    with listening(make_service(backend), (TOKEN,)) as service:
+        transport = open_transport(service, timeouts=Timeouts(idle_s=15))
+        with pytest.raises(LimitExceededError):
+            transport.send(convert.image_data(image))
+        transport.close()
 
 
 @pytest.mark.parametrize(

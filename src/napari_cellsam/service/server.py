@@ -141,9 +141,11 @@ class _Requests:
         request = Request(scope, receive)
         fields: dict[str, Any] = {"status": 200}
         outbox = Outbox(asyncio.get_running_loop())
+        whole = False
         try:
             fields["token"] = self._face.let_in(request)
             body = await self._read(request)
+            whole = True
             envelope = decode_envelope(body)
             fields |= {"client": envelope.client_id[:8], "request": envelope.request_id[:8], "bytes": len(body)}
             del body
@@ -153,7 +155,7 @@ class _Requests:
             fields["status"] = 499
         except CellsamError as error:
             fields |= {"status": _status_of(error), "error": type(error).__name__}
-            await _refuse(error, receive, send)
+            await _refuse(error, None if whole else receive, send)
         else:
             outbox.belong_to(submission)
             fields["gone"] = not await self._stream(outbox, submission, receive, send)
@@ -226,14 +228,15 @@ async def _until_gone(receive: Receive) -> None:
         pass
 
 
-async def _refuse(error: CellsamError, receive: Receive, send: Send) -> None:
-    """Answer with why a request is not taken on."""
+async def _refuse(error: CellsamError, receive: Receive | None, send: Send) -> None:
+    """Answer with why a request is not taken on, once the rest of its body is in; None where that has come already."""
     status = _status_of(error)
     content = encode_frame(failure_of(error))
     headers = {"content-type": CONTENT_TYPE, "content-length": str(len(content)), **_HEADERS.get(status, {})}
     try:
         async with asyncio.timeout(_DISCARD_S):
-            await _discard(receive)
+            if receive is not None:
+                await _discard(receive)
     except TimeoutError:
         headers["connection"] = "close"
     encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
