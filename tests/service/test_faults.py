@@ -176,10 +176,11 @@ sys.stdin.read()
 
 
 @pytest.mark.slow
-def test_the_compact_model_answers_although_its_service_is_killed_meanwhile():
+def test_the_compact_model_answers_although_its_service_is_killed_meanwhile(monkeypatch, tmp_path):
     from napari_cellsam import load_model, load_sample
     from napari_cellsam.service.local import ChildOptions
 
+    monkeypatch.setenv("NAPARI_CELLSAM_CACHE_DIR", str(tmp_path))
     image = Image.from_array(np.tile(load_sample("fluorescent_nuclei").pixels, (2, 1, 1)))  # several tiles
     options = ChildOptions(models=("compact",), device="cpu", precision="fp32")
     service = LocalService(options, _HURRIED)

@@ -11,7 +11,7 @@ import threading
 import psutil
 import pytest
 
-from napari_cellsam.errors import DeviceError, RequestCancelledError, ServiceUnavailableError
+from napari_cellsam.errors import DeviceError, OptionError, RequestCancelledError, ServiceUnavailableError
 from napari_cellsam.service.handshake import ChildOptions
 from napari_cellsam.service.supervisor import Patience, Supervisor
 from napari_cellsam.service.transport import Call
@@ -101,7 +101,7 @@ def test_what_is_printed_before_the_port_does_no_harm(supervise):
 
 def test_a_child_that_dies_again_and_again_is_given_up_with_its_last_words(supervise):
     supervisor = supervise("import sys; print('no module named luck', file=sys.stderr); sys.exit(3)")
-    with pytest.raises(ServiceUnavailableError, match=r"exit code 3(?s:.*)3 times(?s:.*)no module named luck"):
+    with pytest.raises(ServiceUnavailableError, match=r"exit code 3(?s:.*)4 times(?s:.*)no module named luck"):
         supervisor.child()
 
 
@@ -144,6 +144,12 @@ def test_a_request_that_waits_for_the_start_can_be_cancelled(supervise):
     threading.Timer(0.05, call.cancel).start()
     with pytest.raises(RequestCancelledError):
         supervisor.child(call)
+
+
+@pytest.mark.parametrize("wrong", [{"max_deaths": 0}, {"start_s": -1.0}, {"rest_s": float("nan")}])
+def test_patience_without_sense_is_refused(wrong):
+    with pytest.raises(OptionError, match=next(iter(wrong))):
+        Patience(**wrong)
 
 
 def test_a_suspect_that_does_not_answer_is_replaced(supervise):

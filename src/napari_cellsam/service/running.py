@@ -70,7 +70,7 @@ class Running:
     Parameters
     ----------
     jobs
-        All of one group; the first one's urgency is that of all.
+        All of one group; the first one's urgency and number are those of all.
 
     Attributes
     ----------
@@ -82,7 +82,7 @@ class Running:
 
     def __init__(self, jobs: Sequence[Job]) -> None:
         self.jobs = tuple(jobs)
-        self.urgency, self.number = jobs[0].urgency, min(job.number for job in jobs)
+        self.urgency, self.number = jobs[0].urgency, jobs[0].number
         self.parked = False
         self.answer: object = None
         self.error: BaseException | None = None

@@ -7,9 +7,15 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
-from napari_cellsam.errors import CellsamError, RequestCancelledError, ServiceTimeoutError, ServiceUnavailableError
+from napari_cellsam.errors import (
+    CellsamError,
+    OptionError,
+    RequestCancelledError,
+    ServiceTimeoutError,
+    ServiceUnavailableError,
+)
 from napari_cellsam.service.child_process import ChildProcess
 from napari_cellsam.service.handshake import ChildOptions
 from napari_cellsam.service.transport import Call
@@ -48,6 +54,12 @@ class Patience:
     first_pause_s: float = 0.1
     max_pause_s: float = 5.0
     rest_s: float = 15.0
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            value, least = getattr(self, item.name), int(item.name == "max_deaths")
+            if not value >= least:
+                raise OptionError(f"patience {item.name} is {value}; expected at least {least}")
 
 
 class Supervisor:
