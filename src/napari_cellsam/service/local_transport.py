@@ -95,12 +95,7 @@ class LocalTransport:
         call: Call | None = None,
         on_frame: Callable[[Frame], None] | None = None,
     ) -> Result:
-        """Send a request and wait for its result; send it again if the service dies meanwhile.
-
-        Parameters
-        ----------
-        request, slot, call, on_frame
-            As for `Transport.send`.
+        """Send a request and wait for its result, as `Transport` says; send it again if the service dies meanwhile.
 
         Raises
         ------
