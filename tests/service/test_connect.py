@@ -4,6 +4,7 @@ import pytest
 
 from napari_cellsam import connect
 from napari_cellsam.errors import AuthenticationError, OptionError
+from napari_cellsam.service import local
 from napari_cellsam.service.connect import read_token
 
 
@@ -62,3 +63,21 @@ def test_connecting_sends_nothing(tmp_path):
     (tmp_path / "token").write_text("secret")
     with connect("http://127.0.0.1:1", tmp_path / "token", "mine") as client:
         assert client.model == "mine"
+
+
+def test_without_a_server_a_lease_on_the_local_service_is_taken_and_given_back(monkeypatch):
+    events = []
+
+    class Lease:
+        def close(self):
+            events.append("given back")
+
+    class Local:
+        def acquire(self):
+            events.append("taken")
+            return Lease()
+
+    monkeypatch.setattr(local, "local_service", Local)
+    with connect(model="mine") as client:
+        assert (client.model, events) == ("mine", ["taken"])
+    assert events == ["taken", "given back"]
