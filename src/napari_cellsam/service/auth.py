@@ -93,11 +93,11 @@ def make_token_file(path: Path) -> str:
         If the file cannot be written, or the one that is there cannot be used.
     """
     token = secrets.token_urlsafe(_TOKEN_BYTES)
+    if path.is_file():
+        return next(iter(_lines(path).values()))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return next(iter(_lines(path).values()))
     except OSError as error:
         raise AuthenticationError(f"no token can be written to {path}: {error}; give --token-file") from error
     with os.fdopen(handle, "w", encoding="utf-8") as file:
