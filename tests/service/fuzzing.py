@@ -1,0 +1,122 @@
+"""What the fuzzing tests share: how many cases, and messages to spoil.
+
+``NAPARI_CELLSAM_FUZZ_CASES=10000 pytest -k fuzz`` runs as many cases for each test; a few hundred otherwise.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+
+import numpy as np
+import psutil
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+
+from napari_cellsam.service import convert
+from napari_cellsam.service.arrays import pack
+from napari_cellsam.service.codec import encode_request
+from napari_cellsam.service.messages import (
+    Cancel,
+    DetectBoxes,
+    FeatureEntry,
+    FetchFeatures,
+    GetInfo,
+    Prefetch,
+    PutFeatures,
+    SegmentImage,
+    SegmentPrompts,
+)
+from napari_cellsam.types import Image, LowResLogits, Prompt, SegmentOptions
+
+N_CASES = int(os.environ.get("NAPARI_CELLSAM_FUZZ_CASES", "300"))
+MOST_GROWTH_BYTES = 150 * 2**20
+"""Of a process whose memory is flat; allocators and caches settle within it however many cases there are."""
+
+fuzzed = settings(
+    max_examples=N_CASES,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+
+
+def memory() -> int:
+    """Return the memory of this process."""
+    return psutil.Process().memory_info().rss
+
+
+@cache
+def good_bodies() -> tuple[bytes, ...]:
+    """Return the body of a good request of each kind."""
+    image = Image.from_array(np.arange(900, dtype=np.uint8).reshape(30, 30))
+    ref = convert.ref_of(image)
+    logits = LowResLogits(np.zeros((8, 8), np.float32), (0.0, 0.0, 9.0, 9.0))
+    prompts = tuple(
+        convert.prompt_data(prompt)
+        for prompt in (Prompt(inside=[(3, 4)], outside=[(9, 9)]), Prompt(box=(1, 2, 8, 9)), Prompt(mask_logits=logits))
+    )
+    options = SegmentOptions(diameter="auto", overlap=0.25, box_score=0.5)
+    arrays = {"a": pack(np.zeros((2, 3), np.float16), compress=True)}
+    requests = (
+        convert.image_data(image, compress=True),
+        convert.image_data(image),
+        Prefetch(image=ref, around=(3.0, 4.0)),
+        DetectBoxes(image=ref, box_score=0.3),
+        SegmentPrompts(image=ref, prompts=prompts, options=options, logits=True),
+        SegmentImage(image=ref, options=options),
+        FetchFeatures(image=ref, prompts=prompts),
+        PutFeatures(entries=(FeatureEntry(key="k", arrays=arrays),)),
+        Cancel(request_id="r"),
+        GetInfo(),
+    )
+    return tuple(encode_request(request, "client", f"request-{i}") for i, request in enumerate(requests))
+
+
+@st.composite
+def spoiled(draw: st.DrawFn) -> bytes:
+    """Return a good body with some bytes changed, cut out, doubled or put in: often still MessagePack."""
+    body = bytearray(draw(st.sampled_from(good_bodies())))
+    for _ in range(draw(st.integers(1, 4))):
+        if not body:
+            break
+        at = draw(st.integers(0, len(body) - 1))
+        how = draw(st.sampled_from(["change", "type", "cut", "insert", "double"]))
+        if how == "change":
+            body[at] = draw(st.integers(0, 255))
+        elif how == "type":  # what begins a number, text, array or map of another, often monstrous, length
+            body[at : at + 1] = draw(
+                st.sampled_from(
+                    [
+                        b"\xdd\xff\xff\xff\xff",
+                        b"\xc6\xff\xff\xff\xff",
+                        b"\xcf" + b"\xff" * 8,
+                        b"\xcb\x7f\xf8" + b"\0" * 6,
+                        b"\xdf\x7f\xff\xff\xff",
+                        b"\xc0",
+                        b"\x90",
+                        b"\x80",
+                        b"\xd3" + b"\x80" + b"\0" * 7,
+                        b"\xdb\0\xff\xff\xff",
+                    ]
+                )
+            )
+        elif how == "cut":
+            del body[at : at + draw(st.integers(1, 20))]
+        elif how == "insert":
+            body[at:at] = draw(st.binary(max_size=12))
+        else:
+            body[at:at] = body[at : at + draw(st.integers(1, 40))]
+    return bytes(body)
+
+
+_LONG = {b"<nested arrays>": b"\x91" * 100_000, b"<nested maps>": b"\x81\xa1a" * 50_000, b"<long line>": b"y" * 70_000}
+
+bodies = st.one_of(spoiled(), st.binary(max_size=200), st.sampled_from([b"<nested arrays>", b"<nested maps>", b""]))
+"""Bodies of requests that nobody should send, to be expanded."""
+
+
+def expanded(said: bytes) -> bytes:
+    """Return bytes with the names of long parts replaced by these; hypothesis prints the names."""
+    for name, part in _LONG.items():
+        said = said.replace(name, part)
+    return said
