@@ -139,7 +139,7 @@ class Scheduler:
         if chosen is None:
             return False
         if chosen.is_over or self._stopped:
-            self._discard(chosen)
+            self._close(chosen)
         else:
             self._step(chosen)
         return True
@@ -158,8 +158,7 @@ class Scheduler:
         """Return the waiting jobs that may begin."""
         n_running = {urgency: sum(one.urgency == urgency for one in self._running) for urgency in Urgency}
         for job in self._waiting:
-            ready = not (job.ticket.is_paused or job.ticket.is_over)
-            if ready and n_running[job.urgency] < _MOST_RUNNING[job.urgency]:
+            if n_running[job.urgency] < _MOST_RUNNING[job.urgency] and not job.ticket.is_paused:
                 yield job
 
     def _start(self, job: Job) -> Running:
@@ -245,11 +244,6 @@ class Scheduler:
                 self._changed.notify_all()
                 return
         running.fail(ServiceUnavailableError(CLOSING))
-
-    def _discard(self, running: Running) -> None:
-        """Close a job that nobody waits for."""
-        self._close(running)
-        running.fail(ServiceUnavailableError(CLOSING))  # which those who have heard the end do not hear
 
     def _close(self, running: Running) -> None:
         """End the steps of a job."""
