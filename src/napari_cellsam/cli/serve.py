@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -80,6 +80,7 @@ def serve(  # noqa: PLR0913 - each argument is an option of the command
         disk_bytes=disk_cache_mib * 2**20,
     )
     tokens, where = _tokens(token_file)
+    _check(models or (), device)
     pool = ModelPool(models or (), device, precision.value, limits)
     figures = Metrics() if metrics else None
     service = Service(pool, limits, observer=figures)
@@ -89,6 +90,16 @@ def serve(  # noqa: PLR0913 - each argument is an option of the command
         while not stop.wait(0.2) and not server.wait(0):
             pass
         typer.echo("Stopping: requests under way are answered or refused.", err=True)
+
+
+def _check(models: Sequence[str], device: str) -> None:
+    """Raise now what would otherwise be told to the first client."""
+    from napari_cellsam.models.loading import choose_device
+    from napari_cellsam.models.registry import find_weights
+
+    for name in models:
+        find_weights(name)
+    choose_device(device)
 
 
 def _tokens(token_file: Path | None) -> tuple[Tokens, str]:

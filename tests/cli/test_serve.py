@@ -1,0 +1,103 @@
+"""The command ``serve``, in a process of its own, and what is wrong with its options."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+
+import httpx
+import numpy as np
+import pytest
+
+from napari_cellsam.cli import main
+from napari_cellsam.export.label_tiff import read_labels
+
+COMMAND = [sys.executable, "-c", "from napari_cellsam.cli import main; main()"]
+HANG_S = 120.0
+
+
+@contextmanager
+def serving(folder, *arguments, token=None):
+    """Run the command; yield the process and what it printed: the URL, and how to connect."""
+    environment = {**os.environ, "NAPARI_CELLSAM_CONFIG_DIR": str(folder), "NAPARI_CELLSAM_CACHE_DIR": str(folder)}
+    environment.pop("NAPARI_CELLSAM_TOKEN", None)
+    if token is not None:
+        environment["NAPARI_CELLSAM_TOKEN"] = token
+    command = [*COMMAND, "serve", "--port", "0", *arguments]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        try:
+            yield process, process.stdout.readline().split()[-1], process.stdout.readline()
+        finally:
+            process.kill()
+            process.communicate()
+
+
+@pytest.mark.slow
+def test_images_are_segmented_by_a_server_that_ends_cleanly(tmp_path, monkeypatch, capsys):
+    monkeypatch.delenv("NAPARI_CELLSAM_TOKEN", raising=False)
+    with serving(tmp_path, "--device", "cpu") as (process, url, told):
+        token_file = tmp_path / "server.token"
+        assert told.split()[-2:] == ["--token-file", str(token_file)]
+        assert token_file.read_text().strip() not in " ".join(process.args)
+        assert httpx.get(f"{url}/healthz", trust_env=False).status_code == 200
+        assert httpx.get(f"{url}/metrics", trust_env=False).status_code == 404
+        arguments = ["segment", "--sample", "fluorescent_nuclei", "-o", str(tmp_path / "far"), "--server", url]
+        main_ended(0, [*arguments, "--token-file", str(token_file)])
+        main_ended(1, [*arguments, "--overwrite"])
+        assert "token" in capsys.readouterr().err
+        if sys.platform != "win32":
+            process.send_signal(signal.SIGTERM)
+            _, errors = process.communicate(timeout=HANG_S)
+            assert process.returncode == 0
+            assert "Stopping" in errors
+            assert "Traceback" not in errors
+    main_ended(0, ["segment", "--sample", "fluorescent_nuclei", "-o", str(tmp_path / "near"), "--device", "cpu"])
+    far, near = (read_labels(next((tmp_path / name).glob("*_labels.tif"))) for name in ("far", "near"))
+    assert far.max() > 100
+    assert np.array_equal(far, near)
+
+
+def test_the_token_may_come_from_the_environment(tmp_path):
+    token = "a-token-of-the-tests"
+    with serving(tmp_path, "--metrics", token=token) as (process, url, told):
+        assert "NAPARI_CELLSAM_TOKEN" in told
+        assert token not in told
+        page = httpx.get(f"{url}/metrics", headers={"authorization": f"Bearer {token}"}, trust_env=False, timeout=60)
+        assert page.status_code == 200
+    assert not (tmp_path / "server.token").exists()
+
+
+def main_ended(code, arguments):
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    assert (end.value.code or 0) == code
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["--token-file", "nowhere.txt"], "no token can be read from nowhere.txt"),
+        (["--certificate", "nowhere.pem"], "its key"),
+        (["--host", "no.such.host.invalid"], "cannot listen"),
+        (["--models", "no-such-model"], "no-such-model"),
+        (["--device", "cuda:99"], "cuda:99"),
+    ],
+)
+def test_what_is_wrong_is_told_in_one_line(arguments, why, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("NAPARI_CELLSAM_CONFIG_DIR", str(tmp_path))
+    monkeypatch.delenv("NAPARI_CELLSAM_TOKEN", raising=False)
+    main_ended(1, ["serve", "--port", "0", *arguments])
+    told = capsys.readouterr().err.strip().splitlines()
+    assert len([line for line in told if line.startswith("error: ")]) == 1
+    assert why in told[-1]
+
+
+def test_an_empty_token_in_the_environment_is_refused(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("NAPARI_CELLSAM_TOKEN", " ")
+    main_ended(1, ["serve", "--port", "0"])
+    assert "NAPARI_CELLSAM_TOKEN is empty" in capsys.readouterr().err
