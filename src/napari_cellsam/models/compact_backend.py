@@ -11,7 +11,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from napari_cellsam.errors import PromptError
 from napari_cellsam.models.backend import Decoded, PicturePrompt
@@ -53,6 +53,10 @@ class CompactBackend:
 
     def __init__(self, model: CompactCellSam, device: torch.device, dtype: torch.dtype) -> None:
         self.model = model.eval().requires_grad_(False).to(device).to(memory_format=torch.channels_last)
+        if dtype != torch.float32:
+            for module in self.model.modules():  # once, instead of at every product
+                if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+                    module.to(dtype)
         self.device, self.dtype = device, dtype
         self.precision = str(dtype).removeprefix("torch.")
         self.side = model.config.field
