@@ -1,5 +1,7 @@
 """The compact model as the engine uses it, with random weights: any image, and prompts that leave each other alone."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -105,7 +107,7 @@ def test_a_mask_of_another_model_cannot_be_refined(backend):
 
 
 def test_half_precision_agrees_nearly(backend):
-    half = CompactBackend(backend.model, torch.device("cpu"), torch.bfloat16)
+    half = CompactBackend(copy.deepcopy(backend.model), torch.device("cpu"), torch.bfloat16)
     picture = noise(3, 96, 96)
     full, rough = (b.embedding(b.encode(picture, (96, 96), None)) for b in (backend, half))
     assert rough.dtype == np.float32

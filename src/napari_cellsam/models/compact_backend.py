@@ -38,7 +38,7 @@ class CompactBackend:
     Parameters
     ----------
     model
-        The network; moved to the device and set to inference.
+        The network; it becomes the back end's own: moved to the device, into the type, and set to inference.
     device
         Where it runs.
     dtype
