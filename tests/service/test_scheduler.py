@@ -572,12 +572,12 @@ class Schedules(RuleBasedStateMachine):
             self.bench.submit(name, [steps[step] for step in script], urgency, client=client, slot=slot, group=group)
         except ServiceUnavailableError:
             self.refused.add(name)
-            self.must(self.closing)
+            self.check(self.closing)
         except ServiceBusyError:
             self.refused.add(name)
         return name
 
-    def must(self, condition):
+    def check(self, condition):
         assert condition
 
     @rule()

@@ -201,8 +201,8 @@ class JobMaker:
 
     def _model(self, name: str) -> Generator[Future[Model], Any, Model]:
         """Return a model, after loading it elsewhere if that is needed."""
+        self._observer.cache("model", self._models.is_loaded(name))
         future = self._models.load(name)
-        self._observer.cache("model", future.done())
         if not future.done():
             yield future
         return future.result()
