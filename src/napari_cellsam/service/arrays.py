@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_cellsam.errors import MessageError
+from napari_cellsam.errors import LimitExceededError, MessageError
 from napari_cellsam.service.messages import ArrayData, BitsData
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ def unpack(
     ndim: int | None = None,
     max_bytes: int = _MOST_BYTES,
     finite: bool = False,
+    may_be_compressed: bool = False,
 ) -> NDArray[Any]:
     """Return the array that a message carries; nothing in the message is trusted.
 
@@ -66,6 +67,9 @@ def unpack(
         Largest array, uncompressed; no memory is taken for a larger one.
     finite
         Whether NaN and infinity are refused.
+    may_be_compressed
+        Whether compressed bytes are taken. They may grow ten thousand times, up to ``max_bytes`` for each array, so a
+        message with any number of arrays must not hold them.
 
     Returns
     -------
@@ -76,20 +80,20 @@ def unpack(
     ------
     MessageError
         If the message does not hold what it says, or something else than expected.
+    LimitExceededError
+        If the array is larger than ``max_bytes``.
     """
     if data.dtype not in _DTYPES or data.dtype not in dtypes:
         raise MessageError(f"got an array of {data.dtype[:40]!r}; expected {' or '.join(dtypes)}")
     if ndim is not None and len(data.shape) != ndim:
         raise MessageError(f"got an array of {len(data.shape)} axes; expected {ndim}")
-    if len(data.shape) > _MOST_AXES or any(not 0 <= n <= _MOST_BYTES for n in data.shape):
-        raise MessageError(f"got an array of the impossible shape {data.shape[:_MOST_AXES]}")
     dtype = _DTYPES[data.dtype].newbyteorder("<")
-    n_bytes = math.prod(data.shape) * dtype.itemsize
+    n_bytes = _n_bytes(data.shape, dtype.itemsize)
     if n_bytes > max_bytes:
-        raise MessageError(f"got an array of shape {data.shape} and {n_bytes} bytes; at most {max_bytes} are taken")
-    raw = data.data if data.compression == "none" else _decompress(data.data, n_bytes, dtype.itemsize)
-    if len(raw) != n_bytes:
-        raise MessageError(f"got {len(raw)} bytes for an array of shape {data.shape} and type {data.dtype}")
+        raise LimitExceededError(
+            f"got an array of shape {data.shape} and {n_bytes} bytes; at most {max_bytes} are taken here"
+        )
+    raw = _raw(data, n_bytes, dtype.itemsize, may_be_compressed)
     array: NDArray[Any] = np.frombuffer(raw, dtype).reshape(data.shape).astype(_DTYPES[data.dtype], copy=False)
     if finite and array.dtype.kind == "f" and not np.isfinite(array).all():
         raise MessageError(f"got an array of shape {data.shape} with NaN or infinity; expected finite numbers")
@@ -111,12 +115,30 @@ def unpack_bits(bits: BitsData, *, max_pixels: int = _MOST_BYTES) -> NDArray[np.
     """
     height, width = bits.shape
     n_pixels = height * width
-    if min(height, width) < 0 or n_pixels > max_pixels:
+    if min(height, width) < 0 or max(height, 1) * max(width, 1) > max_pixels:
         raise MessageError(f"got a mask of shape {bits.shape}; expected one of at most {max_pixels} pixels")
     if len(bits.data) != -(-n_pixels // 8):
         raise MessageError(f"got {len(bits.data)} bytes for a mask of shape {bits.shape}")
     flat = np.unpackbits(np.frombuffer(bits.data, np.uint8), count=n_pixels)
     return np.asarray(flat.reshape(height, width).view(bool))
+
+
+def _n_bytes(shape: tuple[int, ...], itemsize: int) -> int:
+    """Return how many bytes an array takes; an empty one may have axes of any length, but no longer than others'."""
+    if len(shape) > _MOST_AXES or min(shape, default=0) < 0 or math.prod(max(n, 1) for n in shape) > _MOST_BYTES:
+        raise MessageError(f"got an array of the impossible shape {shape[:_MOST_AXES]}")
+    return math.prod(shape) * itemsize
+
+
+def _raw(data: ArrayData, n_bytes: int, itemsize: int, may_be_compressed: bool) -> bytes:
+    """Return the bytes of an array, as many as it needs."""
+    if data.compression != "none":
+        if not may_be_compressed:
+            raise MessageError(f"got compressed bytes for an array of shape {data.shape}; expected plain ones")
+        return _decompress(data.data, n_bytes, itemsize)
+    if len(data.data) != n_bytes:
+        raise MessageError(f"got {len(data.data)} bytes for an array of shape {data.shape} and type {data.dtype}")
+    return data.data
 
 
 def _compress(array: NDArray[Any]) -> bytes:
@@ -135,7 +157,7 @@ def _decompress(data: bytes, n_bytes: int, itemsize: int) -> bytes:
         declared = zstandard.get_frame_parameters(data).content_size
         if declared != n_bytes:
             raise MessageError(f"compressed bytes declare a size of {declared}; expected {n_bytes}")
-        raw = zstandard.ZstdDecompressor().decompress(data, max_output_size=n_bytes) if n_bytes else b""
+        raw = zstandard.ZstdDecompressor().decompress(data, max_output_size=n_bytes, allow_extra_data=False)
     except zstandard.ZstdError as error:
         raise MessageError(f"got bytes that zstd cannot decompress: {error}") from error
     if len(raw) != n_bytes:

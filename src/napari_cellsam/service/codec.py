@@ -7,15 +7,19 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from napari_cellsam.errors import MessageError, VersionMismatchError
-from napari_cellsam.service.messages import PROTOCOL_VERSION, Envelope, Frame, Request
+from napari_cellsam.errors import LimitExceededError, MessageError, VersionMismatchError
+from napari_cellsam.service.failures import failure_of
+from napari_cellsam.service.messages import PROTOCOL_VERSION, Envelope, Frame, Reply, Request
 
 if TYPE_CHECKING:
     from napari_cellsam.service.messages import Message
 
-__all__ = ["FrameReader", "decode_envelope", "decode_request", "encode_frame", "encode_request"]
+__all__ = ["MAX_FRAME_BYTES", "FrameReader", "decode_envelope", "decode_request", "encode_frame", "encode_request"]
 
 Decoded = TypeVar("Decoded")
+MAX_FRAME_BYTES = 2**30
+"""Longest frame that is sent."""
+
 _LENGTH_BYTES = 4
 
 
@@ -33,7 +37,13 @@ _FRAMES: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(Frame)
 
 
 def encode_request(request: Request, client_id: str, request_id: str, slot: str | None = None) -> bytes:
-    """Return the body in which a request travels; the parameters are as in `Envelope`."""
+    """Return the body in which a request travels; the parameters are as in `Envelope`.
+
+    Raises
+    ------
+    MessageError
+        If the request holds what no message can.
+    """
     envelope = Envelope(
         protocol=PROTOCOL_VERSION,
         client_id=client_id,
@@ -56,7 +66,7 @@ def decode_envelope(body: bytes) -> Envelope:
     """
     protocol = _decode(_HEADS, body, "the envelope of a request").protocol
     if protocol != PROTOCOL_VERSION:
-        raise VersionMismatchError(mismatch(protocol))
+        raise VersionMismatchError(_mismatch(protocol))
     return _decode(_ENVELOPES, body, "the envelope of a request")
 
 
@@ -75,22 +85,26 @@ def decode_request(envelope: Envelope) -> Request:
 
 
 def encode_frame(frame: Frame) -> bytes:
-    """Return a frame of an answer: its length in four bytes, the highest first, then MessagePack."""
+    """Return a frame of an answer: its length in four bytes, the highest first, then MessagePack.
+
+    A reply that is too long becomes a failure that says so: the client must not wait for an answer that never comes.
+
+    Raises
+    ------
+    LimitExceededError
+        If a frame before the last is too long.
+    MessageError
+        If the frame holds what no message can.
+    """
     content = _encode(frame)
-    if len(content) >= 2 ** (8 * _LENGTH_BYTES):
-        raise MessageError(f"an answer of {len(content)} bytes is too long for one frame; ask for less at once")
+    if len(content) > MAX_FRAME_BYTES:
+        error = LimitExceededError(
+            f"the answer takes {len(content)} bytes, and at most {MAX_FRAME_BYTES} are sent; ask for less at once"
+        )
+        if not isinstance(frame, Reply):
+            raise error
+        content = _encode(failure_of(error))
     return len(content).to_bytes(_LENGTH_BYTES, "big") + content
-
-
-def mismatch(protocol: int) -> str:
-    """Return what to say to someone who speaks another version of the protocol."""
-    from importlib.metadata import version
-
-    older = "client's" if protocol < PROTOCOL_VERSION else "service's"
-    return (
-        f"the service speaks protocol {PROTOCOL_VERSION} (napari-cellsam {version('napari-cellsam')}), the client "
-        f"protocol {protocol}; update napari-cellsam on the {older} machine: pip install --upgrade napari-cellsam"
-    )
 
 
 class FrameReader:
@@ -122,17 +136,31 @@ class FrameReader:
             end = _LENGTH_BYTES + length
             if len(self._waiting) < end:
                 return
-            content = bytes(self._waiting[_LENGTH_BYTES:end])
+            with memoryview(self._waiting) as waiting, waiting[_LENGTH_BYTES:end] as content:
+                frame: Frame = _decode(_FRAMES, content, "a frame of an answer")
             del self._waiting[:end]
-            frame: Frame = _decode(_FRAMES, content, "a frame of an answer")
             yield frame
 
 
+def _mismatch(protocol: int) -> str:
+    """Return what to say to someone who speaks another version of the protocol."""
+    from importlib.metadata import version
+
+    older = "client's" if protocol < PROTOCOL_VERSION else "service's"
+    return (
+        f"the service speaks protocol {PROTOCOL_VERSION} (napari-cellsam {version('napari-cellsam')}), the client "
+        f"protocol {protocol}; update napari-cellsam on the {older} machine: pip install --upgrade napari-cellsam"
+    )
+
+
 def _encode(message: Message) -> bytes:
-    return _ENCODER.encode(message)
+    try:
+        return _ENCODER.encode(message)
+    except (UnicodeEncodeError, OverflowError) as error:
+        raise MessageError(f"{type(message).__name__} holds a text or number that cannot be sent: {error}") from error
 
 
-def _decode(decoder: msgspec.msgpack.Decoder[Decoded], data: bytes | msgspec.Raw, what: str) -> Decoded:
+def _decode(decoder: msgspec.msgpack.Decoder[Decoded], data: bytes | memoryview | msgspec.Raw, what: str) -> Decoded:
     """Decode, and turn everything that can be wrong with bytes into our error."""
     try:
         return decoder.decode(data)

@@ -39,8 +39,11 @@ __all__ = [
 ]
 
 _PIXEL_TYPES = ("uint8", "uint16", "float32")
+_MOST_IMAGE_BYTES = 2**33
+_FARTHEST = 2**31  # where an empty mask may lie
 _MOST_POINTS = 100_000  # of one prompt
 _MOST_LOGITS = 2**22  # bytes of one mask's logits
+_LEAST_EXTENT = 1e-3  # pixels of the image that logits cover
 
 
 def ref_of(image: Image) -> ImageRef:
@@ -53,7 +56,7 @@ def image_data(image: Image, *, compress: bool = False) -> PutImage:
     return PutImage(pixels=pack(image.pixels, compress=compress), nuclear=image.nuclear, cell=image.cell, rgb=image.rgb)
 
 
-def image_of(request: PutImage, max_pixels: int | None = None) -> Image:
+def image_of(request: PutImage, max_pixels: int | None = None, max_bytes: int | None = None) -> Image:
     """Return the image that a request carries.
 
     Parameters
@@ -62,11 +65,13 @@ def image_of(request: PutImage, max_pixels: int | None = None) -> Image:
         From anyone.
     max_pixels
         Most pixels that are taken, channels counted once.
+    max_bytes
+        Most bytes that they may take, uncompressed.
 
     Raises
     ------
     LimitExceededError
-        If there are more pixels than allowed.
+        If there are more than allowed.
     MessageError, ImageShapeError, ChannelError
         If it is no image.
     """
@@ -77,7 +82,13 @@ def image_of(request: PutImage, max_pixels: int | None = None) -> Image:
             f"got an image of shape {shape[:3]}, {n_pixels} pixels; this service takes {max_pixels}. Crop the image, "
             "or raise the service's limit"
         )
-    pixels = unpack(request.pixels, dtypes=_PIXEL_TYPES, ndim=3, finite=True)
+    most = _MOST_IMAGE_BYTES if max_bytes is None else max_bytes
+    try:
+        pixels = unpack(
+            request.pixels, dtypes=_PIXEL_TYPES, ndim=3, max_bytes=most, finite=True, may_be_compressed=True
+        )
+    except LimitExceededError as error:
+        raise LimitExceededError(f"{error}. Crop the image, or raise the service's limit") from error
     return Image(pixels, nuclear=request.nuclear, cell=request.cell, rgb=request.rgb)
 
 
@@ -138,8 +149,8 @@ def mask_of(data: MaskData, shape: tuple[int, int]) -> Mask:
         If the message does not hold what it says.
     """
     (y, x), (height, width) = data.corner, data.crop.shape
-    empty = height == 0 or width == 0
-    if not empty and not (y >= 0 and y + height <= shape[0] and x >= 0 and x + width <= shape[1]):
+    bottom, right = (_FARTHEST, _FARTHEST) if height == 0 or width == 0 else shape  # none where a click was outside
+    if not (y >= 0 and y + height <= bottom and x >= 0 and x + width <= right):
         raise MessageError(f"got a mask of {data.crop.shape} at {data.corner}, beyond the image of shape {shape}")
     crop = unpack_bits(data.crop, max_pixels=shape[0] * shape[1])
     probability = None
@@ -181,6 +192,8 @@ def detections_of(data: BoxesFound) -> Detections:
     scores = unpack(data.scores, dtypes=("float32",), ndim=1, finite=True)
     if boxes.shape != (len(scores), 4):
         raise MessageError(f"got boxes of shape {boxes.shape} and {len(scores)} scores; expected (N, 4) and N")
+    if not ((scores >= 0) & (scores <= 1)).all():
+        raise MessageError(f"got scores from {scores.min()} to {scores.max()}; expected 0 to 1")
     return Detections(boxes, scores)
 
 
@@ -205,7 +218,8 @@ def _logits_data(logits: LowResLogits) -> LogitsData:
 def _logits_of(data: LogitsData) -> LowResLogits:
     values = unpack(data.values, dtypes=("float32", "float16"), ndim=2, max_bytes=_MOST_LOGITS, finite=True)
     y0, x0, y1, x1 = data.window
-    if not all(map(math.isfinite, data.window)) or not (y0 < y1 and x0 < x1) or values.size == 0:
+    extents = (y1 - y0, x1 - x0)
+    if not all(_LEAST_EXTENT <= extent < math.inf for extent in extents) or values.size == 0:
         raise MessageError(f"got logits of shape {values.shape} in the window {data.window}; expected an area")
     return LowResLogits(values.astype(np.float32, copy=False), data.window)
 

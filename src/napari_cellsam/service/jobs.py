@@ -178,7 +178,7 @@ class JobMaker:
         name = self._models.resolve(request.model)
 
         def begin() -> SingleSteps:
-            entries = yield Aside(lambda: [_arrays_of(entry, self._limits) for entry in request.entries])
+            entries = yield Aside(lambda: _arrays_of_all(request.entries, self._limits.max_body_bytes))
             model = yield from self._model(name)
             return FeaturesKept(n_entries=model.features.put(entries))
 
@@ -251,12 +251,23 @@ def _entry(key: str, arrays: Arrays) -> FeatureEntry:
     return FeatureEntry(key=key, arrays={name: pack(array, compress=True) for name, array in arrays.items()})
 
 
-def _arrays_of(entry: FeatureEntry, limits: Limits) -> tuple[str, Arrays]:
-    """Return the key and the arrays of an entry for the cache."""
+def _arrays_of_all(entries: Sequence[FeatureEntry], max_bytes: int) -> list[tuple[str, Arrays]]:
+    """Return the keys and the arrays of entries for the cache; all together they take so many bytes at most."""
+    unpacked = []
+    for entry in entries:
+        key, arrays = _arrays_of(entry, max_bytes)
+        max_bytes -= sum(array.nbytes for array in arrays.values())
+        unpacked.append((key, arrays))
+    return unpacked
+
+
+def _arrays_of(entry: FeatureEntry, max_bytes: int) -> tuple[str, Arrays]:
+    """Return the key and the arrays of one entry."""
     names_fit = all(_NAME.fullmatch(name) for name in entry.arrays)
     if not 0 < len(entry.key) <= _LONGEST_KEY or len(entry.arrays) > _MOST_ARRAYS or not names_fit:
         raise MessageError("got an entry for the cache that no service made: its key or its arrays' names do not fit")
-    return entry.key, {
-        name: unpack(data, dtypes=_ARRAYS_OF_FEATURES, max_bytes=limits.max_body_bytes)
-        for name, data in entry.arrays.items()
-    }
+    arrays: Arrays = {}
+    for name, data in entry.arrays.items():
+        arrays[name] = unpack(data, dtypes=_ARRAYS_OF_FEATURES, max_bytes=max_bytes, may_be_compressed=True)
+        max_bytes -= arrays[name].nbytes
+    return entry.key, arrays

@@ -63,7 +63,8 @@ class Prompt:
 def _points(points: ArrayLike, name: str) -> NDArray[np.float32]:
     """Return points as ``(N, 2)`` float32 and refuse what is not points."""
     try:
-        array = np.asarray(points, dtype=np.float32)
+        with np.errstate(over="ignore"):  # what float32 does not hold becomes infinite, and is refused
+            array = np.asarray(points, dtype=np.float32)
     except (TypeError, ValueError) as error:
         raise PromptError(f"{name} points must be numbers (y, x): {error}") from error
     if array.size == 0:
@@ -77,7 +78,8 @@ def _points(points: ArrayLike, name: str) -> NDArray[np.float32]:
 def _box(box: ArrayLike) -> NDArray[np.float32]:
     """Return a box as ``(4,)`` float32 and refuse what is not one."""
     try:
-        array = np.asarray(box, dtype=np.float32)
+        with np.errstate(over="ignore"):
+            array = np.asarray(box, dtype=np.float32)
     except (TypeError, ValueError) as error:
         raise PromptError(f"a box must be four numbers: {error}") from error
     if array.shape != (4,) or not np.isfinite(array).all():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -15,8 +15,15 @@ __all__ = [
     "LogitsData",
     "MaskData",
     "Message",
+    "Name",
     "PromptData",
+    "Prompts",
 ]
+
+Name = Annotated[str, msgspec.Meta(max_length=256)]
+"""A name that somebody made up, and others keep."""
+
+_Lengths = Annotated[tuple[int, ...], msgspec.Meta(max_length=8)]
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -39,7 +46,7 @@ class ArrayData(Message, frozen=True, kw_only=True):
     """
 
     dtype: str
-    shape: tuple[int, ...]
+    shape: _Lengths
     data: bytes
     compression: Literal["none", "zstd"] = "none"
 
@@ -84,15 +91,19 @@ class PromptData(Message, frozen=True, kw_only=True):
     previous: LogitsData | None = None
 
 
+Prompts = Annotated[tuple[PromptData, ...], msgspec.Meta(max_length=2**20)]
+"""Prompts, fewer than would fill the memory when each is a single byte; a service's own limit is far lower."""
+
+
 class ImageRef(Message, frozen=True, kw_only=True):
     """An image that the service may have: name of its content, and ``(Y, X)``."""
 
-    image_id: str
+    image_id: Name
     shape: tuple[int, int]
 
 
 class FeatureEntry(Message, frozen=True, kw_only=True):
     """What a model has computed of a part of an image, under the key by which its cache knows it."""
 
-    key: str
+    key: Name
     arrays: dict[str, ArrayData]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from napari_cellsam.service.messages.parts import ArrayData, FeatureEntry, ImageRef, Message, PromptData
+from napari_cellsam.service.messages.parts import ArrayData, FeatureEntry, ImageRef, Message, Name, Prompts
 from napari_cellsam.types import SegmentOptions
 
 __all__ = [
@@ -55,7 +55,7 @@ class Prefetch(Message, frozen=True, kw_only=True, tag="prefetch"):
     """
 
     image: ImageRef
-    model: str = ""
+    model: Name = ""
     options: SegmentOptions = SegmentOptions()
     around: tuple[float, float] | None = None
 
@@ -64,7 +64,7 @@ class DetectBoxes(Message, frozen=True, kw_only=True, tag="detect_boxes"):
     """Find boxes around cells. Answered by `BoxesFound`."""
 
     image: ImageRef
-    model: str = ""
+    model: Name = ""
     box_score: float | None = None
 
 
@@ -72,8 +72,8 @@ class SegmentPrompts(Message, frozen=True, kw_only=True, tag="segment_prompts"):
     """Outline the cells that prompts point at. Answered by `MasksFound`, one mask per prompt."""
 
     image: ImageRef
-    prompts: tuple[PromptData, ...]
-    model: str = ""
+    prompts: Prompts
+    model: Name = ""
     options: SegmentOptions = SegmentOptions()
     logits: bool = False
 
@@ -82,7 +82,7 @@ class SegmentImage(Message, frozen=True, kw_only=True, tag="segment_image"):
     """Outline every cell. Answered by `CellsFound` frames, in which every cell comes once, then `Segmented`."""
 
     image: ImageRef
-    model: str = ""
+    model: Name = ""
     options: SegmentOptions = SegmentOptions()
 
 
@@ -90,8 +90,8 @@ class FetchFeatures(Message, frozen=True, kw_only=True, tag="fetch_features"):
     """Get what decoding these prompts needs, to decode them elsewhere. Answered by `FeaturesFound`."""
 
     image: ImageRef
-    prompts: tuple[PromptData, ...]
-    model: str = ""
+    prompts: Prompts
+    model: Name = ""
     options: SegmentOptions = SegmentOptions()
 
 
@@ -102,13 +102,13 @@ class PutFeatures(Message, frozen=True, kw_only=True, tag="put_features"):
     """
 
     entries: tuple[FeatureEntry, ...]
-    model: str = ""
+    model: Name = ""
 
 
 class Cancel(Message, frozen=True, kw_only=True, tag="cancel"):
     """Cancel another request of the same client. Answered by `Cancelled`."""
 
-    request_id: str
+    request_id: Name
 
 
 class GetInfo(Message, frozen=True, kw_only=True, tag="get_info"):
@@ -137,7 +137,7 @@ class Envelope(Message, frozen=True, kw_only=True):
     """
 
     protocol: int
-    client_id: str
-    request_id: str
-    slot: str | None = None
+    client_id: Name
+    request_id: Name
+    slot: Name | None = None
     request: msgspec.Raw
