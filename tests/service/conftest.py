@@ -210,7 +210,7 @@ class SquareBackend:
     side = 96
     squashes = False
     n_queries = 1000
-    precision = "fp32"
+    precision = "float32"
 
     def __init__(self, can_detect: bool = True):
         from napari_cellsam.types import SegmentOptions

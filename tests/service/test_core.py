@@ -293,9 +293,9 @@ class TestErrors:
         entry = FeatureEntry(key=key, arrays={name: pack(np.zeros(2, np.float32)) for name in names})
         assert ask(PutFeatures(entries=(entry,))).error == "MessageError"
 
-    @pytest.mark.parametrize("limits", [Limits(max_pixels=10)], indirect=True)
+    @pytest.mark.parametrize("limits", [Limits(max_pixels=10), Limits(image_bytes=10)], indirect=True)
     def test_an_image_larger_than_allowed(self, ask, picture):
-        assert ask(convert.image_data(picture)).error == "LimitExceededError"
+        assert ask(convert.image_data(picture, compress=True)).error == "LimitExceededError"
 
     def test_a_model_that_cannot_be_loaded_is_tried_again(self, ask, picture):
         def load(name, *_, **__):
@@ -463,6 +463,28 @@ class TestClosing:
         with make_service(backend):
             assert set(threading.enumerate()) - before
         assert {thread.name for thread in set(threading.enumerate()) - before} == set()
+
+
+class TestBreaking:
+    """If the worst comes to the worst, nobody waits for ever."""
+
+    def test_when_the_thread_of_the_device_fails_all_are_told(self, ask, service, backend, ref, caplog, monkeypatch):
+        backend.hold()
+        running = ask(SegmentImage(image=ref))
+        backend.wait_until_held()
+        waiting = ask(SegmentImage(image=ref))
+        monkeypatch.setattr(service._scheduler._turns, "choose", lambda _: 1 / 0)
+        backend.let_all()
+        assert (running.error, waiting.error) == ("ServiceInternalError", "ServiceInternalError")
+        assert "the thread of the device failed" in caplog.text
+        with pytest.raises(ServiceUnavailableError):
+            ask(GetInfo())
+
+    def test_an_observer_that_fails_harms_nobody(self, ask, queue, ref, caplog):
+        for name in ("request_done", "stage_done", "queue_length", "cache"):
+            setattr(queue, name, lambda *_: 1 / 0)
+        assert isinstance(ask(SegmentImage(image=ref)).result, Segmented)
+        assert "the observer of the service failed" in caplog.text
 
 
 class TestObserving:

@@ -276,6 +276,28 @@ class TestTogether:
         bench.run()
         assert "a+b" not in bench.log and bench.frames["b"] == [answer_to("b")]
 
+    def test_what_would_compute_the_same_waits_for_what_runs(self, bench):
+        bench.submit("a", [Aside(lambda: "prepared")], Urgency.PROMPT, group="picture")
+        bench.turn()
+        for name in "bc":
+            bench.submit(name, 1, Urgency.PROMPT, client=name, group="picture")
+        bench.submit("d", 1, Urgency.PROMPT, client="d", group="other picture")
+        assert bench.turn(3) == ["d"]
+        assert bench.run()[2:] == [("a", "prepared"), "b+c"]
+
+    def test_a_click_does_not_wait_for_thousands_of_prompts(self, bench):
+        bench.submit("many", 9, Urgency.PROMPT, group="picture", weight=10_000)
+        bench.turn()
+        bench.submit("click", 1, Urgency.PROMPT, client="ben", group="picture")
+        assert bench.turn() == ["click"]
+
+    def test_nobody_waits_for_one_that_is_paused(self, bench):
+        ticket = bench.submit("a", 2, Urgency.PROMPT, group="picture")
+        bench.turn()
+        ticket.pause(True)
+        bench.submit("b", 1, Urgency.PROMPT, client="ben", group="picture")
+        assert bench.turn(2) == ["b"]
+
     def test_one_that_is_cancelled_does_not_end_the_others(self, bench):
         tickets = [bench.submit(name, 2, Urgency.PROMPT, group="picture") for name in "ab"]
         bench.turn()

@@ -35,7 +35,7 @@ from napari_cellsam.service.messages import (
     Reply,
     ServiceInfo,
 )
-from napari_cellsam.service.observer import ServiceObserver, Silent
+from napari_cellsam.service.observer import Guarded, ServiceObserver, Silent
 from napari_cellsam.service.pulse import Pulse
 from napari_cellsam.service.register import Register
 from napari_cellsam.service.scheduler import CLOSING, Scheduler
@@ -117,7 +117,7 @@ class Service:
         self._models = models
         self.limits = limits or Limits()
         self._private = private
-        self._observer = observer or Silent()
+        self._observer = Guarded(observer or Silent())
         self._images = ImageCache(self.limits.image_bytes)
         self._aside = ThreadPoolExecutor(_N_ASIDE, thread_name_prefix="napari-cellsam aside")
         self._scheduler = Scheduler(self._aside, self.limits, self._observer)
@@ -227,8 +227,16 @@ class Service:
         self.close()
 
     def _work(self) -> None:
-        while self._scheduler.turn():
-            pass
+        """Own the device until the end. If this fails, all are told rather than left to wait."""
+        try:
+            while self._scheduler.turn():
+                pass
+        except Exception as error:
+            _logger.exception("the thread of the device failed; the service takes no more requests")
+            self._register.refuse()
+            for ticket in self._register.tickets():
+                ticket.fail(error)
+            self._scheduler.stop()
 
     def _take_on(self, request: Request, ticket: Ticket) -> Submission:
         """Begin to answer a request, or say at once why not."""
@@ -261,7 +269,9 @@ class Service:
             self._scheduler.submit(job)
 
     def _keep(self, request: PutImage) -> ImageKept:
-        return ImageKept(image_id=self._images.put(convert.image_of(request, self.limits.max_pixels)))
+        return ImageKept(
+            image_id=self._images.put(convert.image_of(request, self.limits.max_pixels, self.limits.image_bytes))
+        )
 
     def _errand(self, ticket: Ticket, work: Callable[[], Result]) -> None:
         """Answer a request without the device."""

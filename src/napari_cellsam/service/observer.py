@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from typing import Literal, Protocol
 
-__all__ = ["Outcome", "ServiceObserver", "Silent"]
+__all__ = ["Guarded", "Outcome", "ServiceObserver", "Silent"]
+
+_logger = logging.getLogger(__name__)
 
 Outcome = Literal["answered", "cancelled", "refused", "failed"]
 """How a request ended: ``"refused"`` by an error of the client's, ``"failed"`` by one of the service's."""
@@ -40,3 +44,39 @@ class Silent:
 
     def cache(self, kind: str, hit: bool) -> None:
         """Take no note."""
+
+
+class Guarded:
+    """Lets an observer hear of everything, without harm to the service when it fails.
+
+    Parameters
+    ----------
+    observer
+        Who hears.
+    """
+
+    def __init__(self, observer: ServiceObserver) -> None:
+        self._observer = observer
+
+    def request_done(self, kind: str, outcome: str, seconds: float) -> None:
+        """Tell of the end of a request."""
+        self._tell(lambda: self._observer.request_done(kind, outcome, seconds))
+
+    def stage_done(self, stage: str, seconds: float) -> None:
+        """Tell of a part of a request's time."""
+        self._tell(lambda: self._observer.stage_done(stage, seconds))
+
+    def queue_length(self, n: int) -> None:
+        """Tell how many requests wait."""
+        self._tell(lambda: self._observer.queue_length(n))
+
+    def cache(self, kind: str, hit: bool) -> None:
+        """Tell whether something was in a cache."""
+        self._tell(lambda: self._observer.cache(kind, hit))
+
+    @staticmethod
+    def _tell(tell: Callable[[], None]) -> None:
+        try:
+            tell()
+        except Exception:
+            _logger.exception("the observer of the service failed")

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from napari_cellsam.service.messages import Frame, Result
     from napari_cellsam.service.ticket import Ticket
 
-__all__ = ["Job", "JobSteps", "Running"]
+__all__ = ["MOST_TOGETHER", "Job", "JobSteps", "Running"]
+
+MOST_TOGETHER = 256
+"""Weight of jobs that are done together at most: more takes so long that a click should not have to wait for it."""
 
 JobSteps = Generator[Step | Future[Any], Any, "Sequence[Result]"]
 """Steps that end with one result per ask; one that is a future goes on with what that brings."""
@@ -92,6 +95,16 @@ class Running:
     def clients(self) -> tuple[str, ...]:
         """Who waits for it."""
         return tuple(job.ticket.client_id for job in self.jobs)
+
+    @property
+    def group(self) -> Hashable | None:
+        """The group of all jobs."""
+        return self.jobs[0].group
+
+    @property
+    def is_light(self) -> bool:
+        """Whether others may have to wait for it."""
+        return sum(job.weight for job in self.jobs) <= MOST_TOGETHER
 
     @property
     def is_over(self) -> bool:

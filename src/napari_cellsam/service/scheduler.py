@@ -155,10 +155,16 @@ class Scheduler:
         return self._start(chosen) if isinstance(chosen, Job) else chosen
 
     def _startable(self) -> Iterable[Job]:
-        """Return the waiting jobs that may begin."""
+        """Return the waiting jobs that may begin.
+
+        What could have been done together with a job that runs waits for its end, and goes on with what that computed:
+        begun now, it would compute the same.
+        """
         n_running = {urgency: sum(one.urgency == urgency for one in self._running) for urgency in Urgency}
+        busy = {one.group for one in self._running if one.is_light and not one.is_paused} - {None}
         for job in self._waiting:
-            if n_running[job.urgency] < _MOST_RUNNING[job.urgency] and not job.ticket.is_paused:
+            has_room = n_running[job.urgency] < _MOST_RUNNING[job.urgency]
+            if has_room and job.group not in busy and not job.ticket.is_paused:
                 yield job
 
     def _start(self, job: Job) -> Running:

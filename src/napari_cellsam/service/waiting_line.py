@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from napari_cellsam.errors import ServiceBusyError
+from napari_cellsam.service.running import MOST_TOGETHER
 
 if TYPE_CHECKING:
     from napari_cellsam.service.limits import Limits
@@ -13,8 +14,6 @@ if TYPE_CHECKING:
     from napari_cellsam.service.ticket import Ticket
 
 __all__ = ["WaitingLine"]
-
-_MOST_TOGETHER = 256  # prompts: more take so long that a click should not have to wait for them
 
 
 class WaitingLine:
@@ -60,7 +59,7 @@ class WaitingLine:
         together, weight = [job], job.weight
         for other in self._jobs:
             joins = other is not job and job.group is not None and other.group == job.group
-            if joins and weight + other.weight <= _MOST_TOGETHER and not other.ticket.is_over:
+            if joins and weight + other.weight <= MOST_TOGETHER and not other.ticket.is_over:
                 together.append(other)
                 weight += other.weight
         self._set([other for other in self._jobs if other not in together])
