@@ -24,6 +24,7 @@ from napari_cellsam.service.messages import (
     GetInfo,
     Prefetch,
     PutFeatures,
+    Request,
     SegmentImage,
     SegmentPrompts,
 )
@@ -46,8 +47,8 @@ def memory() -> int:
 
 
 @cache
-def good_bodies() -> tuple[bytes, ...]:
-    """Return the body of a good request of each kind."""
+def good_requests() -> tuple[Request, ...]:
+    """Return a good request of each kind."""
     image = Image.from_array(np.arange(900, dtype=np.uint8).reshape(30, 30))
     ref = convert.ref_of(image)
     logits = LowResLogits(np.zeros((8, 8), np.float32), (0.0, 0.0, 9.0, 9.0))
@@ -57,7 +58,7 @@ def good_bodies() -> tuple[bytes, ...]:
     )
     options = SegmentOptions(diameter="auto", overlap=0.25, box_score=0.5)
     arrays = {"a": pack(np.zeros((2, 3), np.float16), compress=True)}
-    requests = (
+    return (
         convert.image_data(image, compress=True),
         convert.image_data(image),
         Prefetch(image=ref, around=(3.0, 4.0)),
@@ -69,7 +70,12 @@ def good_bodies() -> tuple[bytes, ...]:
         Cancel(request_id="r"),
         GetInfo(),
     )
-    return tuple(encode_request(request, "client", f"request-{i}") for i, request in enumerate(requests))
+
+
+@cache
+def good_bodies() -> tuple[bytes, ...]:
+    """Return their bodies."""
+    return tuple(encode_request(request, "client", f"request-{i}") for i, request in enumerate(good_requests()))
 
 
 @st.composite

@@ -149,7 +149,7 @@ def mask_of(data: MaskData, shape: tuple[int, int]) -> Mask:
         If the message does not hold what it says.
     """
     (y, x), (height, width) = data.corner, data.crop.shape
-    bottom, right = (_FARTHEST, _FARTHEST) if height == 0 or width == 0 else shape  # none where a click was outside
+    bottom, right = (_FARTHEST, _FARTHEST) if data.crop.shape == (0, 0) else shape  # none where a click was outside
     if not (y >= 0 and y + height <= bottom and x >= 0 and x + width <= right):
         raise MessageError(f"got a mask of {data.crop.shape} at {data.corner}, beyond the image of shape {shape}")
     crop = unpack_bits(data.crop, max_pixels=shape[0] * shape[1])
