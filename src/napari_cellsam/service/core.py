@@ -15,7 +15,6 @@ from napari_cellsam.errors import (
     CellsamError,
     LimitExceededError,
     MessageError,
-    RequestCancelledError,
     ServiceBusyError,
     ServiceUnavailableError,
 )
@@ -39,6 +38,7 @@ from napari_cellsam.service.observer import Guarded, ServiceObserver, Silent
 from napari_cellsam.service.pulse import Pulse
 from napari_cellsam.service.register import Register
 from napari_cellsam.service.scheduler import CLOSING, Scheduler
+from napari_cellsam.service.submission import Submission
 from napari_cellsam.service.ticket import Ticket
 
 if TYPE_CHECKING:
@@ -53,39 +53,6 @@ _LAST_STEP_S = 10.0  # how long closing waits for a step that cannot be interrup
 
 # that `Service.submit` raises; all others come as frames
 _REFUSALS = (ServiceBusyError, ServiceUnavailableError, MessageError, LimitExceededError)
-
-
-class Submission:
-    """A request that a service has taken on, by which it can be held up or cancelled. Any thread may do that.
-
-    Parameters
-    ----------
-    ticket
-        Of the request.
-    wake
-        Lets the service look again who can go on.
-    """
-
-    def __init__(self, ticket: Ticket, wake: Callable[[], None]) -> None:
-        self._ticket, self._wake = ticket, wake
-
-    @property
-    def is_over(self) -> bool:
-        """Whether the last frame went."""
-        return self._ticket.is_over
-
-    def cancel(self) -> None:
-        """End the request with `RequestCancelledError` unless it is over: at once; the device is free a step later."""
-        self._ticket.fail(RequestCancelledError("the request was cancelled"))
-
-    def pause(self) -> None:
-        """Hold the work up while the receiver cannot keep up; too long a pause ends it with `ServiceTimeoutError`."""
-        self._ticket.pause(True)
-
-    def resume(self) -> None:
-        """Let the work go on."""
-        self._ticket.pause(False)
-        self._wake()
 
 
 class Service:
