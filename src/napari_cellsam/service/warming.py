@@ -14,9 +14,11 @@ from napari_cellsam.service.client import Client
 from napari_cellsam.types import Image, Prompt, SegmentOptions
 
 if TYPE_CHECKING:
+    from napari_cellsam.service.home import HomeDecoding
     from napari_cellsam.service.local_transport import LocalTransport
+    from napari_cellsam.service.transport import Call
 
-__all__ = ["Warming"]
+__all__ = ["Warming", "use_once"]
 
 _SIDE = 128
 
@@ -49,17 +51,25 @@ class Warming:
             return
         try:
             with Client(self.transport, self._model) as client:
-                _use(client)
+                use_once(client)
         except Exception as error:  # noqa: BLE001 - handed to whoever holds the future
             self.future.set_exception(error)
         else:
             self.future.set_result(None)
 
 
-def _use(client: Client) -> None:
-    """Make a model do a little of all that it can."""
+def use_once(client: Client | HomeDecoding, *, call: Call | None = None) -> None:
+    """Make a model do a little of all that it can, and wait for it: the model is loaded and ready to answer then.
+
+    Parameters
+    ----------
+    client
+        Of the model.
+    call
+        By which the request for cells is cancelled; the click after it is over at once.
+    """
     image = Image.from_array(np.zeros((_SIDE, _SIDE), np.uint8))
     with suppress(UnsupportedTaskError):  # a model without a detector is loaded by then too
-        client.detect(image)
+        client.detect(image, call=call)
     middle = Prompt(inside=np.array([[_SIDE / 2, _SIDE / 2]], np.float32))
     client.segment_prompts(image, [middle], SegmentOptions(diameter=_SIDE / 4))
