@@ -66,10 +66,10 @@ def use_once(client: Client | HomeDecoding, *, call: Call | None = None) -> None
     client
         Of the model.
     call
-        By which the request for cells is cancelled; the click after it is over at once.
+        By which another thread cancels it.
     """
     image = Image.from_array(np.zeros((_SIDE, _SIDE), np.uint8))
     with suppress(UnsupportedTaskError):  # a model without a detector is loaded by then too
         client.detect(image, call=call)
     middle = Prompt(inside=np.array([[_SIDE / 2, _SIDE / 2]], np.float32))
-    client.segment_prompts(image, [middle], SegmentOptions(diameter=_SIDE / 4))
+    client.segment_prompts(image, [middle], SegmentOptions(diameter=_SIDE / 4), call=call)

@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from napari_cellsam.service.client import Client
     from napari_cellsam.service.home import HomeDecoding
     from napari_cellsam.service.messages import ModelInfo, ServiceInfo
+    from napari_cellsam.service.transport import Call
+    from napari_cellsam.widgets._jobs import Report
     from napari_cellsam.widgets._preferences import Preferences
 
-__all__ = ["connect_as", "model_of", "place_of", "told"]
+__all__ = ["connect_as", "make_ready", "model_of", "place_of", "told"]
 
 
 def connect_as(preferences: Preferences) -> Client | HomeDecoding:
@@ -49,6 +51,35 @@ def connect_as(preferences: Preferences) -> Client | HomeDecoding:
     if preferences.decode_at_home == "server":
         return remote
     return HomeDecoding(remote, connect(model=preferences.model), preferences.decode_at_home)
+
+
+def make_ready(client: Client | HomeDecoding, model: str, call: Call, report: Report) -> ServiceInfo:
+    """Wait until a model is loaded, and return what the service is then; report what it is before.
+
+    Parameters
+    ----------
+    client
+        Of the service.
+    model
+        Name; the service's first one when empty.
+    call
+        By which the waiting is cancelled.
+    report
+        Called with a `ServiceInfo` if the model is not loaded yet.
+
+    Raises
+    ------
+    CellsamError
+        If the service does not answer, or the model cannot be had.
+    """
+    from napari_cellsam.service.warming import use_once
+
+    info = client.info(call=call)
+    if model_of(info, model).loaded:
+        return info
+    report(info)
+    use_once(client, call=call)
+    return client.info(call=call)
 
 
 def model_of(info: ServiceInfo, name: str) -> ModelInfo:

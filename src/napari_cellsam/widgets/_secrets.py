@@ -134,7 +134,7 @@ def _read() -> dict[str, str]:
     path = _file()
     try:
         text = path.read_text("utf-8")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
     except (OSError, UnicodeDecodeError) as error:
         raise AuthenticationError(f"the tokens in {path} cannot be read: {error}") from error
