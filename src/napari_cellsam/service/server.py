@@ -24,8 +24,10 @@ from napari_cellsam.errors import (
     ServiceUnavailableError,
     VersionMismatchError,
 )
+from napari_cellsam.service.body import Body, ClientGoneError
 from napari_cellsam.service.codec import decode_envelope, encode_frame
 from napari_cellsam.service.failures import failure_of
+from napari_cellsam.service.intake import Intake
 from napari_cellsam.service.observing import CONTENT_TYPE as METRICS_TYPE
 from napari_cellsam.service.outbox import Outbox
 
@@ -51,11 +53,8 @@ _STATUS: dict[type[CellsamError], int] = {
     ServiceUnavailableError: 503,
 }
 _HEADERS = {401: {"www-authenticate": "Bearer"}, 426: {"upgrade": "napari-cellsam"}, 429: {"retry-after": "1"}}
-_DISCARD_S = 5.0  # how long the rest of a refused body is read, so that its sender gets to read why
-
-
-class ClientGoneError(Exception):
-    """The client has closed the connection."""
+_GONE = 499  # for the log alone: nobody is there to hear it
+_ROOM_S = 10.0  # less than a client waits before it gives up sending
 
 
 def make_app(service: Service, tokens: Tokens, metrics: Metrics | None = None) -> Starlette:
@@ -135,66 +134,40 @@ class _Requests:
 
     def __init__(self, face: _Face) -> None:
         self._face = face
+        limits = face.service.limits
+        self._intake = Intake(max(limits.image_bytes, limits.max_body_bytes), min(_ROOM_S, limits.body_timeout_s))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         begun = time.monotonic()
         request = Request(scope, receive)
-        fields: dict[str, Any] = {"status": 200}
-        outbox = Outbox(asyncio.get_running_loop())
-        whole = False
+        body = Body(request, self._face.service.limits)
+        fields: dict[str, Any] = {"status": 200, "gone": False}
         try:
-            fields["token"] = self._face.let_in(request)
-            body = await self._read(request)
-            whole = True
-            envelope = decode_envelope(body)
-            fields |= {"client": envelope.client_id[:8], "request": envelope.request_id[:8], "bytes": len(body)}
-            del body
-            submission = await asyncio.to_thread(self._face.service.submit, envelope, outbox.put)
-            del envelope
+            try:
+                fields["token"] = self._face.let_in(request)
+                async with self._intake.room_for(body.announced_bytes()):
+                    await self._answer(body, receive, send, fields)
+            except CellsamError as error:
+                fields |= {"status": _status_of(error), "error": type(error).__name__}
+                await _refuse(error, body, send)
         except ClientGoneError:
-            fields["status"] = 499
-        except CellsamError as error:
-            fields |= {"status": _status_of(error), "error": type(error).__name__}
-            await _refuse(error, None if whole else receive, send)
-        else:
-            outbox.belong_to(submission)
-            fields["gone"] = not await self._stream(outbox, submission, receive, send)
+            fields |= {"status": _GONE, "gone": True}
         finally:
             fields["seconds"] = round(time.monotonic() - begun, 4)
             _logger.info("request", extra={"fields": fields})
 
-    async def _read(self, request: Request) -> bytes:
-        """Return the body.
-
-        Raises
-        ------
-        LimitExceededError
-            If it is too large; no more of it is kept in memory than is allowed.
-        ServiceTimeoutError
-            If it stops in the middle.
-        """
-        limits = self._face.service.limits
-        announced = request.headers.get("content-length", "0")
-        if announced.isdecimal() and int(announced) > limits.max_body_bytes:
-            raise _too_large(int(announced), limits.max_body_bytes)
-        parts: list[bytes] = []
-        n_bytes, more = 0, True
-        while more:
-            try:
-                message = await asyncio.wait_for(request.receive(), limits.body_timeout_s)
-            except TimeoutError as error:
-                raise ServiceTimeoutError(
-                    f"the request stopped after {n_bytes} bytes for {limits.body_timeout_s:g} s; send it again"
-                ) from error
-            if message["type"] == "http.disconnect":
-                raise ClientGoneError
-            part = message.get("body", b"")
-            n_bytes += len(part)
-            if n_bytes > limits.max_body_bytes:
-                raise _too_large(n_bytes, limits.max_body_bytes)
-            parts.append(part)
-            more = message.get("more_body", False)
-        return b"".join(parts)
+    async def _answer(self, body: Body, receive: Receive, send: Send, fields: dict[str, Any]) -> None:
+        """Take a request on and stream the answer; note in the fields for the log what it was."""
+        outbox = Outbox(asyncio.get_running_loop())
+        content = await body.read()
+        envelope = decode_envelope(content)
+        fields |= {"client": envelope.client_id[:8], "request": envelope.request_id[:8], "bytes": len(content)}
+        del content
+        submission = await asyncio.to_thread(self._face.service.submit, envelope, outbox.put)
+        del envelope
+        outbox.belong_to(submission)
+        if not await self._stream(outbox, submission, receive, send):
+            raise ClientGoneError
 
     async def _stream(self, outbox: Outbox, submission: Submission, receive: Receive, send: Send) -> bool:
         """Send frames up to the last; return whether the client was there to the end. If not, the work is cancelled."""
@@ -228,26 +201,16 @@ async def _until_gone(receive: Receive) -> None:
         pass
 
 
-async def _refuse(error: CellsamError, receive: Receive | None, send: Send) -> None:
-    """Answer with why a request is not taken on, once the rest of its body is in; None where that has come already."""
+async def _refuse(error: CellsamError, body: Body, send: Send) -> None:
+    """Answer with why a request is not taken on, once the rest of its body is in."""
     status = _status_of(error)
     content = encode_frame(failure_of(error))
     headers = {"content-type": CONTENT_TYPE, "content-length": str(len(content)), **_HEADERS.get(status, {})}
-    try:
-        async with asyncio.timeout(_DISCARD_S):
-            if receive is not None:
-                await _discard(receive)
-    except TimeoutError:
+    if not await body.discard():
         headers["connection"] = "close"
     encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": status, "headers": encoded})
     await send({"type": "http.response.body", "body": content})
-
-
-async def _discard(receive: Receive) -> None:
-    """Read the rest of a body away."""
-    while (message := await receive())["type"] == "http.request" and message.get("more_body", False):
-        pass
 
 
 def _refusal_in_json(error: CellsamError) -> Response:
@@ -258,9 +221,3 @@ def _refusal_in_json(error: CellsamError) -> Response:
 
 def _status_of(error: CellsamError) -> int:
     return next((status for kind, status in _STATUS.items() if isinstance(error, kind)), 503)
-
-
-def _too_large(n_bytes: int, limit: int) -> LimitExceededError:
-    return LimitExceededError(
-        f"got a request of {n_bytes} bytes or more; this service takes {limit}. Crop the image, or raise --max-body-mib"
-    )
