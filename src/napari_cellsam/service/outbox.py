@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from napari_cellsam.service.codec import encode_frame
@@ -23,26 +22,27 @@ _DRAINED_BYTES = 1 * 2**20
 class Outbox:
     """Takes frames from any thread, and gives their bytes to the event loop.
 
-    While it holds too much, the work on the request is held up.
+    While it holds too much, the work on the request is held up. All but `put` is for the thread of the event loop, so
+    that holding up and letting go on cannot overtake each other.
+
+    Parameters
+    ----------
+    loop
+        The event loop.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._there = asyncio.Event()
-        self._lock = threading.Lock()
-        self._waiting: deque[tuple[bytes, bool]] = deque()
+        self._waiting: asyncio.Queue[tuple[bytes, bool]] = asyncio.Queue()
         self._n_bytes = 0
         self._paused = False
         self._submission: Submission | None = None
 
     def put(self, frame: Frame) -> None:
         """Take a frame; called by the service's threads."""
-        content = encode_frame(frame), isinstance(frame, Reply | Failure)
-        with self._lock:
-            self._waiting.append(content)
-            self._n_bytes += len(content[0])
-        self._balance()
-        self._loop.call_soon_threadsafe(self._there.set)
+        content, is_last = encode_frame(frame), isinstance(frame, Reply | Failure)
+        with suppress(RuntimeError):  # the server has ended, so nobody reads the answer
+            self._loop.call_soon_threadsafe(self._take, content, is_last)
 
     def belong_to(self, submission: Submission) -> None:
         """Say whose work is held up."""
@@ -51,26 +51,23 @@ class Outbox:
 
     async def get(self) -> tuple[bytes, bool]:
         """Wait for a frame; return its bytes, and whether it is the last."""
-        while True:
-            with self._lock:
-                if self._waiting:
-                    content = self._waiting.popleft()
-                    self._n_bytes -= len(content[0])
-                    break
-                self._there.clear()
-            await self._there.wait()
+        content, is_last = await self._waiting.get()
+        self._n_bytes -= len(content)
         self._balance()
-        return content
+        return content, is_last
+
+    def _take(self, content: bytes, is_last: bool) -> None:
+        self._waiting.put_nowait((content, is_last))
+        self._n_bytes += len(content)
+        self._balance()
 
     def _balance(self) -> None:
         """Hold the work up, or let it go on."""
         if self._submission is None:
             return
-        with self._lock:
-            if not self._paused and self._n_bytes > _FULL_BYTES:
-                self._paused, act = True, self._submission.pause
-            elif self._paused and self._n_bytes < _DRAINED_BYTES:
-                self._paused, act = False, self._submission.resume
-            else:
-                return
-        act()
+        if not self._paused and self._n_bytes > _FULL_BYTES:
+            self._paused = True
+            self._submission.pause()
+        elif self._paused and self._n_bytes < _DRAINED_BYTES:
+            self._paused = False
+            self._submission.resume()
