@@ -13,14 +13,20 @@ import httpx
 import numpy as np
 import pytest
 
-from napari_cellsam.errors import AuthenticationError, LimitExceededError, OptionError, RequestCancelledError
+from napari_cellsam.errors import (
+    AuthenticationError,
+    LimitExceededError,
+    OptionError,
+    RequestCancelledError,
+    ServiceUnavailableError,
+)
 from napari_cellsam.service import convert
 from napari_cellsam.service.client import Client
 from napari_cellsam.service.codec import FrameReader, encode_request
 from napari_cellsam.service.http_transport import HttpTransport
 from napari_cellsam.service.limits import Limits
 from napari_cellsam.service.logs import set_up_logs
-from napari_cellsam.service.messages import Failure, GetInfo, Reply, SegmentImage, ServiceInfo
+from napari_cellsam.service.messages import Cancelled, Failure, GetInfo, Progress, Reply, SegmentImage, ServiceInfo
 from napari_cellsam.service.observing import Metrics
 from napari_cellsam.service.serve import ServeOptions, listening
 from napari_cellsam.types import Image, Prompt
@@ -201,14 +207,79 @@ def test_a_client_that_goes_away_frees_the_device(server, backend, http):
     assert mask.area == 400
 
 
-def test_an_answer_that_nobody_reads_is_given_up(make_service, backend):
-    with listening(make_service(backend), (TOKEN,)) as server, connect(server) as connection:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+class Flood:
+    """A service whose answers are longer than anything on the way can hold, and which stops while it is held up."""
+
+    N_FRAMES = 40
+
+    def __init__(self, idle_timeout_s):
+        self.limits = Limits(idle_timeout_s=idle_timeout_s)
+        self.n_pauses = 0
+        self.cancelled = threading.Event()
+        self._going = threading.Event()
+        self._going.set()
+
+    def submit(self, envelope, emit):
+        self._thread = threading.Thread(target=self._answer, args=(emit,))
+        self._thread.start()
+        return self
+
+    def _answer(self, emit):
+        for number in range(self.N_FRAMES):
+            assert self._going.wait(HANG_S)
+            if self.cancelled.is_set():
+                return
+            emit(Progress(stage="x" * 2**20, done=number, total=self.N_FRAMES))
+        emit(Reply(result=Cancelled(found=True)))
+
+    def pause(self):
+        self.n_pauses += 1
+        self._going.clear()
+
+    def resume(self):
+        self._going.set()
+
+    def cancel(self):
+        self.cancelled.set()
+        self._going.set()
+
+    def close(self, grace_s):
+        self._thread.join(HANG_S)
+
+
+def ask_on(connection):
+    body = encode_request(GetInfo(), "c", "r")
+    head = f"POST /v1/requests HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {TOKEN}\r\ncontent-length: {len(body)}"
+    connection.sendall(head.encode() + b"\r\nconnection: close\r\n\r\n" + body)
+
+
+def test_an_answer_that_nobody_reads_holds_the_work_up_and_then_ends_it():
+    service = Flood(idle_timeout_s=0.3)
+    with listening(service, (TOKEN,)) as server, connect(server) as connection:
+        ask_on(connection)
+        assert service.cancelled.wait(HANG_S)
+    assert service.n_pauses == 1
+
+
+def test_a_slow_reader_gets_all_of_an_answer_that_is_held_up_for_it():
+    service = Flood(idle_timeout_s=HANG_S)
+    with listening(service, (TOKEN,)) as server, httpx.Client(trust_env=False, timeout=HANG_S) as http:
         body = encode_request(GetInfo(), "c", "r")
-        head = f"POST /v1/requests HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {TOKEN}\r\ncontent-length: {len(body)}"
-        connection.sendall(head.encode() + b"\r\n\r\n" + body)
+        with http.stream("POST", f"{server.url}/v1/requests", headers=BEARER, content=body) as answer:
+            while not service.n_pauses:
+                server.wait(0.01)
+            reader = FrameReader(2**30)
+            got = [frame for part in answer.iter_raw() for frame in reader.feed(part)]
+    assert [frame.done for frame in got[:-1]] == list(range(Flood.N_FRAMES))
+    assert isinstance(got[-1], Reply)
+
+
+def test_a_client_that_is_cut_off_before_its_answer_does_not_keep_the_server_from_ending(make_service, backend):
+    with listening(make_service(backend), (TOKEN,)) as server, connect(server) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset, no goodbye
+        ask_on(connection)
     with httpx.Client(base_url=server.url, trust_env=False) as http, pytest.raises(httpx.ConnectError):
-        http.get("/healthz")  # it has ended, though nobody read the answer
+        http.get("/healthz")
 
 
 @pytest.mark.parametrize("limits", [Limits(max_waiting=1, max_waiting_per_client=1)], indirect=True)
@@ -274,6 +345,44 @@ def test_requests_under_way_are_answered_when_it_ends(make_service, backend):
     assert answers == [2]
 
 
+def test_requests_that_wait_are_refused_when_it_ends_and_come_in_vain_afterwards(make_service, backend, queued):
+    backend.hold()
+    ended = []
+    with listening(make_service(backend), (TOKEN,), ServeOptions(grace_s=HANG_S)) as server:
+        clients = [Client(HttpTransport(server.url, TOKEN, retries=0)) for _ in range(2)]
+
+        def ask(client):
+            try:
+                client.segment(SQUARES)
+            except ServiceUnavailableError as error:
+                ended.append(str(error))
+                backend.let_all()  # the other one is answered after that
+
+        threads = [threading.Thread(target=ask, args=(client,)) for client in clients]
+        threads[0].start()
+        backend.wait_until_held()
+        threads[1].start()
+        queued(1)
+    for thread in threads:
+        thread.join(HANG_S)
+    with pytest.raises(ServiceUnavailableError):
+        clients[0].info()
+    for client in clients:
+        client.close()
+    assert len(ended) == 1
+    assert "shutting down" in ended[0]
+
+
+def test_images_go_encrypted_where_there_is_a_certificate(service, certificate):
+    file, key = certificate
+    with listening(service, (TOKEN,), ServeOptions(certificate=file, key=key)) as server:
+        assert server.url.startswith("https://")
+        with Client(HttpTransport(server.url, TOKEN, verify=file)) as client:
+            assert client.segment(SQUARES).n_cells == 2
+        with pytest.raises(httpx.HTTPError):
+            httpx.get(f"http://127.0.0.1:{server.port}/healthz", trust_env=False)
+
+
 def test_an_address_in_use_is_refused(server, service):
     with (
         pytest.raises(OptionError, match=f"port {server.port}"),
@@ -336,6 +445,18 @@ def test_logs_for_people_have_one_line_a_record(capsys):
         logging.getLogger().handlers.clear()
         logging.getLogger("napari_cellsam").setLevel(logging.NOTSET)
     assert capsys.readouterr().err.strip().endswith("INFO request status=200")
+
+
+def test_no_client_can_write_a_line_of_its_own_into_the_logs(server, http, capsys):
+    set_up_logs("text")
+    try:
+        http.post("/v1/requests", content=encode_request(GetInfo(), "\nERROR", "\x1b[31m\u2028"))
+        server.wait(0.1)
+    finally:
+        logging.getLogger().handlers.clear()
+        logging.getLogger("napari_cellsam").setLevel(logging.NOTSET)
+    [line] = [line for line in capsys.readouterr().err.splitlines() if "INFO request" in line]
+    assert r"client=\nERROR request=\x1b[31m\u2028" in line
 
 
 def test_a_failing_request_is_told_as_a_frame_and_the_next_one_answered(server, backend):

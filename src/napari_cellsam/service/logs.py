@@ -33,10 +33,14 @@ class _JsonLines(logging.Formatter):
 class _TextLines(logging.Formatter):
     """Time, level, message, and what belongs to it."""
 
-    def format(self, record: logging.LogRecord) -> str:
-        text = super().format(record)
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the base class's name
         fields = " ".join(f"{name}={value}" for name, value in getattr(record, _FIELDS, {}).items())
-        return f"{text} {fields}".rstrip()
+        return _printable(f"{super().formatMessage(record)} {fields}".rstrip())
+
+
+def _printable(text: str) -> str:
+    """Return text in which no client's name can begin a line of its own or colour a terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def set_up_logs(kind: LogFormat = "text", level: str = "INFO") -> None:
