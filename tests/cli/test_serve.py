@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -97,7 +100,27 @@ def test_what_is_wrong_is_told_in_one_line(arguments, why, tmp_path, monkeypatch
     assert why in told[-1]
 
 
-def test_an_empty_token_in_the_environment_is_refused(tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("NAPARI_CELLSAM_TOKEN", " ")
+@pytest.mark.parametrize("token", [" ", "guess me"])
+def test_a_token_in_the_environment_that_can_be_guessed_is_refused(token, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("NAPARI_CELLSAM_TOKEN", token)
     main_ended(1, ["serve", "--port", "0"])
-    assert "NAPARI_CELLSAM_TOKEN is empty" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert f"NAPARI_CELLSAM_TOKEN holds a token of {len(token.strip())} characters" in told
+    assert "guess me" not in told
+
+
+def test_where_all_addresses_are_listened_on_the_machine_is_named_and_the_danger_told(tmp_path):
+    with serving(tmp_path, "--host", "0.0.0.0") as (process, url, told):
+        assert url.startswith("http://0.0.0.0:")
+        assert f" --server http://{socket.gethostname()}:" in told
+        assert "clear text" in process.stderr.readline()
+
+
+def test_weights_that_cannot_be_loaded_are_told_in_the_log_at_once(tmp_path):
+    weights = tmp_path / "broken.safetensors"
+    weights.write_bytes(b"no weights")
+    with serving(tmp_path, "--models", str(weights), "--log-format", "json") as (process, _, _):
+        lines = iter(process.stderr.readline, "")
+        [told] = itertools.islice((json.loads(line) for line in lines if '"error"' in line), 1)
+    assert told["message"].startswith("the first model could not be loaded: ")
+    assert "broken.safetensors" in told["message"]

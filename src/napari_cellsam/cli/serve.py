@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
+import socket
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -14,14 +17,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from napari_cellsam.cli.segment import Precision
-from napari_cellsam.errors import AuthenticationError
+from napari_cellsam.errors import CellsamError
 
 if TYPE_CHECKING:
+    from napari_cellsam.engine import Model
     from napari_cellsam.service.auth import Tokens
     from napari_cellsam.service.serve import Listening
 
 __all__ = ["serve"]
 
+_logger = logging.getLogger(__name__)
 _TOKEN_VARIABLE = "NAPARI_CELLSAM_TOKEN"  # noqa: S105 - the name of a variable
 _DEFAULT_PORT = 8765
 
@@ -83,13 +88,24 @@ def serve(  # noqa: PLR0913 - each argument is an option of the command
     _check(models or (), device)
     pool = ModelPool(models or (), device, precision.value, limits)
     figures = Metrics() if metrics else None
-    service = Service(pool, limits, observer=figures)
-    pool.load()  # the first request will not wait for it
-    with _stopped_by_signals() as stop, listening(service, tokens, options, figures) as server:
+    with (
+        _stopped_by_signals() as stop,
+        Service(pool, limits, observer=figures) as service,
+        listening(service, tokens, options, figures) as server,
+    ):
+        pool.load().add_done_callback(_tell_failure)  # the first request will not wait for it
         _say(server, where, options.certificate is not None, host)
         while not stop.wait(0.2) and not server.wait(0):
             pass
         typer.echo("Stopping: requests under way are answered or refused.", err=True)
+
+
+def _tell_failure(loading: Future[Model]) -> None:
+    """Log why a model could not be loaded; the service goes on, and tries again at the first request."""
+    error = None if loading.cancelled() else loading.exception()
+    if error is not None:
+        known = isinstance(error, CellsamError)
+        _logger.error("the first model could not be loaded: %s", error, exc_info=None if known else error)
 
 
 def _check(models: Sequence[str], device: str) -> None:
@@ -104,16 +120,14 @@ def _check(models: Sequence[str], device: str) -> None:
 
 def _tokens(token_file: Path | None) -> tuple[Tokens, str]:
     """Return the accepted tokens, and where people find them."""
-    from napari_cellsam.service.auth import FixedTokens, TokenFile, make_token_file
+    from napari_cellsam.service.auth import FixedTokens, TokenFile, check_token, make_token_file
     from napari_cellsam.settings import config_dir
 
     if token_file is not None:
         return TokenFile(token_file), f"--token-file {token_file}"
     if _TOKEN_VARIABLE in os.environ:
-        token = os.environ[_TOKEN_VARIABLE].strip()
-        if not token:
-            raise AuthenticationError(f"the environment variable {_TOKEN_VARIABLE} is empty")
-        return FixedTokens((token,)), f"the environment variable {_TOKEN_VARIABLE}"
+        where = f"the environment variable {_TOKEN_VARIABLE}"
+        return FixedTokens((check_token(os.environ[_TOKEN_VARIABLE].strip(), where),)), where
     path = config_dir() / "server.token"
     make_token_file(path)
     return TokenFile(path), f"--token-file {path}"
@@ -124,7 +138,10 @@ def _say(server: Listening, where: str, secure: bool, host: str) -> None:
     from napari_cellsam.service.serve import is_loopback
 
     typer.echo(f"Listening on {server.url}")
-    typer.echo(f"Connect with: napari-cellsam segment IMAGE --server {server.url} {where}")
+    url = server.url
+    for anywhere in ("0.0.0.0", "[::]"):  # noqa: S104 - all addresses of this machine, but none of them
+        url = url.replace(f"//{anywhere}:", f"//{socket.gethostname()}:")
+    typer.echo(f"Connect with: napari-cellsam segment IMAGE --server {url} {where}")
     if not secure and not is_loopback(host):
         typer.echo(
             "warning: without --certificate and --key, images and the token cross the network in clear text; use TLS "

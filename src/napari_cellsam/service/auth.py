@@ -14,7 +14,7 @@ from typing import Protocol
 
 from napari_cellsam.errors import AuthenticationError
 
-__all__ = ["FixedTokens", "TokenFile", "Tokens", "make_token_file"]
+__all__ = ["FixedTokens", "TokenFile", "Tokens", "check_token", "make_token_file"]
 
 _logger = logging.getLogger(__name__)
 _MIN_LENGTH = 16
@@ -84,6 +84,29 @@ class TokenFile:
         return _find(digests, token)
 
 
+def check_token(token: str, where: str) -> str:
+    """Return a token that is long enough not to be guessed.
+
+    Parameters
+    ----------
+    token
+        The token.
+    where
+        It was found, for the error.
+
+    Raises
+    ------
+    AuthenticationError
+        If it is too short.
+    """
+    if len(token) < _MIN_LENGTH:
+        raise AuthenticationError(
+            f"{where} holds a token of {len(token)} characters; expected {_MIN_LENGTH} or more, such as "
+            'python -c "import secrets; print(secrets.token_urlsafe(32))" gives'
+        )
+    return token
+
+
 def make_token_file(path: Path) -> str:
     """Write a new token into a file that only its owner can read; return the token, or the one that was there.
 
@@ -145,12 +168,7 @@ def _lines(path: Path) -> dict[str, str]:
         if not line.strip() or line.strip().startswith("#"):
             continue
         name, _, token = line.strip().rpartition(":")
-        if len(token.strip()) < _MIN_LENGTH:
-            raise AuthenticationError(
-                f"line {number} of {path} holds a token of {len(token.strip())} characters; expected {_MIN_LENGTH} or "
-                'more, such as python -c "import secrets; print(secrets.token_urlsafe(32))" gives'
-            )
-        tokens[name.strip() or f"line {number}"] = token.strip()
+        tokens[name.strip() or f"line {number}"] = check_token(token.strip(), f"line {number} of {path}")
     if not tokens:
         raise AuthenticationError(f"{path} holds no token; expected one a line, alone or as name:token")
     return tokens
