@@ -7,7 +7,7 @@ import pytest
 
 from napari_cellsam.errors import ImageShapeError
 from napari_cellsam.widgets._edits import edit_between
-from napari_cellsam.widgets._layers import LabelsTarget, find_or_add
+from napari_cellsam.widgets._layers import LabelsTarget, add_labels, find_labels
 
 
 @pytest.fixture
@@ -124,8 +124,7 @@ def test_our_layer_lies_on_the_image_however_that_is_placed(viewer):
     image = viewer.add_image(
         np.zeros((3, 20, 30), np.uint8), name="z", scale=(4, 0.5, 0.5), translate=(0, 7, 8), rotate=(0, 0, 30)
     )
-    layer, added = find_or_add(viewer, image, image.data.shape)
-    assert added
+    layer = add_labels(viewer, image, image.data.shape)
     assert layer.name == "z cells"
     assert np.asarray(layer.data).shape == (3, 20, 30)
     for point in ((0, 0, 0), (2, 5, 9)):
@@ -135,18 +134,15 @@ def test_our_layer_lies_on_the_image_however_that_is_placed(viewer):
 def test_our_layer_is_found_again_also_renamed(viewer):
     image = viewer.add_image(np.zeros((20, 30), np.uint8), name="a")
     other = viewer.add_image(np.zeros((20, 30), np.uint8), name="b")
-    layer, _ = find_or_add(viewer, image, (20, 30))
+    layer = add_labels(viewer, image, (20, 30))
     layer.name = "my cells"
     image.name = "something else"
-    again, added = find_or_add(viewer, image, (20, 30))
-    assert not added
-    assert again.unique_id == layer.unique_id
-    assert find_or_add(viewer, other, (20, 30))[1]
+    assert find_labels(viewer, image, (20, 30)).unique_id == layer.unique_id
+    assert find_labels(viewer, image, (20, 31)) is None
+    assert find_labels(viewer, other, (20, 30)) is None
 
 
 def test_a_labels_layer_of_the_user_is_never_taken(viewer):
     image = viewer.add_image(np.zeros((20, 30), np.uint8), name="a")
     viewer.add_labels(np.zeros((20, 30), np.uint32), name="a cells")
-    layer, added = find_or_add(viewer, image, (20, 30))
-    assert added
-    assert len(viewer.layers) == 3
+    assert find_labels(viewer, image, (20, 30)) is None

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from napari.layers import Image, Labels, Layer
     from numpy.typing import NDArray
 
-__all__ = ["LabelsTarget", "find_or_add"]
+__all__ = ["LabelsTarget", "add_labels", "find_labels"]
 
 _MARK = "napari-cellsam"
 _PLACED_LIKE = ("scale", "translate", "rotate", "shear", "affine")
@@ -143,8 +143,20 @@ class LabelsTarget:
             self._writing = False
 
 
-def find_or_add(viewer: ViewerModel, image: Image, shape: Sequence[int]) -> tuple[Labels, bool]:
-    """Return the labels layer of ours that belongs to an image layer; add one if there is none.
+def find_labels(viewer: ViewerModel, image: Image, shape: Sequence[int]) -> Labels | None:
+    """Return the labels layer of ours that belongs to an image layer and has a shape; None if there is none."""
+    from napari.layers import Labels
+
+    fitting = (
+        layer
+        for layer in viewer.layers
+        if isinstance(layer, Labels) and _belongs(layer, image) and tuple(layer.data.shape) == tuple(shape)
+    )
+    return next(fitting, None)
+
+
+def add_labels(viewer: ViewerModel, image: Image, shape: Sequence[int]) -> Labels:
+    """Add a labels layer for the cells of an image layer.
 
     Parameters
     ----------
@@ -157,35 +169,21 @@ def find_or_add(viewer: ViewerModel, image: Image, shape: Sequence[int]) -> tupl
 
     Returns
     -------
-    layer : Labels
-        Placed as the image is.
-    added : bool
-        Whether it is a new one.
+    Labels
+        Empty, and placed as the image is.
     """
-    from napari.layers import Labels
-
-    for layer in viewer.layers:
-        if isinstance(layer, Labels) and _belongs(layer, image) and tuple(layer.data.shape) == tuple(shape):
-            return layer, False
-    n_axes = len(shape)
-    placed = {name: _last_axes(getattr(image, name), image.ndim, n_axes) for name in _PLACED_LIKE}
-    layer = viewer.add_labels(
+    placed = {name: getattr(image, name) for name in _PLACED_LIKE} if image.ndim == len(shape) else {}
+    return viewer.add_labels(
         np.zeros(tuple(shape), np.uint32),
         name=f"{image.name} cells",
         metadata={_MARK: {"cells_of": str(image.unique_id)}},
-        **{name: value for name, value in placed.items() if value is not None},
+        **placed,
     )
-    return layer, True
 
 
 def _belongs(layer: Layer, image: Image) -> bool:
     mark = layer.metadata.get(_MARK)
     return isinstance(mark, dict) and mark.get("cells_of") == str(image.unique_id)
-
-
-def _last_axes(value: Any, n_image: int, n_labels: int) -> Any:
-    """Return a transform's parameter for the labels' axes, which are the image's, or its last ones."""
-    return value if n_image == n_labels else None
 
 
 def _by_plane(edits: Iterable[CropEdit]) -> list[list[CropEdit]]:

@@ -1,0 +1,79 @@
+"""The ledger of a labels layer: its cells, and everything that was done to them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from psygnal import Signal
+
+from napari_cellsam.widgets._edits import CropEdit
+from napari_cellsam.widgets._history import Action, History
+from napari_cellsam.widgets._layers import LabelsTarget
+from napari_cellsam.widgets._records import CellRecord, CellTable, RecordChange
+
+if TYPE_CHECKING:
+    from napari.layers import Labels
+
+__all__ = ["Ledger"]
+
+
+class Ledger:
+    """Writes actions into a labels layer, and takes them back, in the order in which they happened.
+
+    What napari's own tools do in the layer is an action too. ``changed`` is emitted after each.
+
+    Parameters
+    ----------
+    layer
+        Ours, or one that the user chose.
+    """
+
+    changed = Signal()
+
+    def __init__(self, layer: Labels) -> None:
+        self.target = LabelsTarget(layer)
+        self.cells = CellTable()
+        self.history = History()
+        self.target.painted.connect(self._painted)
+
+    def apply(self, action: Action) -> None:
+        """Do something, as one step of the history."""
+        edits = self.target.write(action.edits)
+        self.cells.apply(action.changes)
+        self.history.push(Action(action.title, tuple(edits), action.changes, action.group))
+        self.changed.emit()
+
+    def undo(self) -> str | None:
+        """Take the newest step back; return its title, None if there is none."""
+        return self._do(self.history.undo())
+
+    def redo(self) -> str | None:
+        """Do the step again that was taken back last; return its title, None if there is none."""
+        return self._do(self.history.redo())
+
+    def close(self) -> None:
+        """Listen to the layer no more; it stays as it is."""
+        self.target.close()
+
+    def _do(self, action: Action | None) -> str | None:
+        if action is None:
+            return None
+        self.target.write(action.edits)
+        self.cells.apply(action.changes)
+        self.changed.emit()
+        return action.title
+
+    def _painted(self, edits: Sequence[CropEdit]) -> None:
+        """Take what napari's own tools did into the history, and note whose cells it changed."""
+        changes = []
+        for plane, label in sorted({(edit.plane, label) for edit in edits for label in edit.labels()}):
+            old = self.cells.get(plane, label)
+            if old is None:
+                changes.append(RecordChange(None, CellRecord(label, plane, "manual")))
+            elif old.origin in ("automatic", "prompted"):
+                record = CellRecord(label, plane, "edited", old.detector_score, old.predicted_iou, old.prompts)
+                changes.append(RecordChange(old, record))
+        self.cells.apply(changes)
+        self.history.push(Action("paint", tuple(edits), tuple(changes)))
+        self.changed.emit()

@@ -1,0 +1,86 @@
+"""Clicks in the picture, told from drags and from napari's own tools."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from psygnal import Signal
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+__all__ = ["Click", "Mouse"]
+
+_MOST_MOVED_PX = 3  # on the screen, between pressing and releasing
+_BUTTONS = {1: "left", 2: "right"}
+
+
+@dataclass(frozen=True)
+class Click:
+    """A button that was pressed and released in one place.
+
+    Attributes
+    ----------
+    position
+        In the world's coordinates, one per axis of the viewer.
+    outside
+        Whether the place is not part of the cell: the right button, or the left one with Shift.
+    """
+
+    position: tuple[float, ...]
+    outside: bool
+
+
+class Mouse:
+    """Listens to a viewer's mouse.
+
+    ``clicked`` is emitted with a `Click`; ``moved`` with the position of the cursor.
+
+    Parameters
+    ----------
+    viewer
+        Whose mouse.
+    wanted
+        Whether clicks are meant for us now.
+    """
+
+    clicked = Signal(object)
+    moved = Signal(object)
+
+    def __init__(self, viewer: ViewerModel, wanted: Callable[[], bool]) -> None:
+        self._viewer, self._wanted = viewer, wanted
+        viewer.mouse_drag_callbacks.append(self._on_drag)
+        viewer.mouse_move_callbacks.append(self._on_move)
+
+    def close(self) -> None:
+        """Listen no more."""
+        for callbacks, ours in (
+            (self._viewer.mouse_drag_callbacks, self._on_drag),
+            (self._viewer.mouse_move_callbacks, self._on_move),
+        ):
+            if ours in callbacks:
+                callbacks.remove(ours)
+
+    def _on_drag(self, viewer: Any, event: Any) -> Iterator[None]:  # noqa: ARG002 - napari's signature
+        if event.button not in _BUTTONS or not self._is_free():
+            return
+        start = tuple(event.pos)
+        position = tuple(map(float, event.position))
+        outside = _BUTTONS[event.button] == "right" or "Shift" in {str(m) for m in event.modifiers}
+        yield
+        while event.type == "mouse_move":
+            if max(abs(a - b) for a, b in zip(event.pos, start, strict=True)) > _MOST_MOVED_PX:
+                return
+            yield
+        self.clicked.emit(Click(position, outside))
+
+    def _on_move(self, viewer: Any, event: Any) -> None:  # noqa: ARG002
+        if self._is_free():
+            self.moved.emit(tuple(map(float, event.position)))
+
+    def _is_free(self) -> bool:
+        """Whether no tool of napari's wants the mouse."""
+        layer = self._viewer.layers.selection.active
+        return self._wanted() and (layer is None or str(layer.mode) == "pan_zoom")
