@@ -182,7 +182,7 @@ def test_forgetting_one_server_leaves_the_others(broken):
 def test_a_broken_file_is_refused_by_name(broken, folder, content):
     folder.mkdir()
     (folder / "tokens.json").write_bytes(content if isinstance(content, bytes) else content.encode())
-    with pytest.raises(AuthenticationError, match="tokens.json"):
+    with pytest.raises(AuthenticationError, match=r"tokens\.json"):
         _secrets.token_for(SERVER)
 
 
