@@ -132,13 +132,12 @@ def _n_bytes(shape: tuple[int, ...], itemsize: int) -> int:
 
 def _raw(data: ArrayData, n_bytes: int, itemsize: int, may_be_compressed: bool) -> bytes:
     """Return the bytes of an array, as many as it needs."""
-    if data.compression != "none":
-        if not may_be_compressed:
-            raise MessageError(f"got compressed bytes for an array of shape {data.shape}; expected plain ones")
-        return _decompress(data.data, n_bytes, itemsize)
-    if len(data.data) != n_bytes:
-        raise MessageError(f"got {len(data.data)} bytes for an array of shape {data.shape} and type {data.dtype}")
-    return data.data
+    if data.compression != "none" and not may_be_compressed:
+        raise MessageError(f"got compressed bytes for an array of shape {data.shape}; expected plain ones")
+    raw = data.data if data.compression == "none" else _decompress(data.data, n_bytes, itemsize)
+    if len(raw) != n_bytes:
+        raise MessageError(f"got {len(raw)} bytes for an array of shape {data.shape} and type {data.dtype}")
+    return raw
 
 
 def _compress(array: NDArray[Any]) -> bytes:
@@ -160,8 +159,6 @@ def _decompress(data: bytes, n_bytes: int, itemsize: int) -> bytes:
         raw = zstandard.ZstdDecompressor().decompress(data, max_output_size=n_bytes, allow_extra_data=False)
     except zstandard.ZstdError as error:
         raise MessageError(f"got bytes that zstd cannot decompress: {error}") from error
-    if len(raw) != n_bytes:
-        raise MessageError(f"got {len(raw)} bytes out of compressed ones; expected {n_bytes}")
     if itemsize == 1:
         return raw
     return np.frombuffer(raw, np.uint8).reshape(itemsize, -1).T.tobytes()
