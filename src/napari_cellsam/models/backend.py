@@ -115,7 +115,7 @@ class Backend(Protocol):
         """Return features as arrays that can be kept and sent: float16 for half precision, else float32."""
 
     def unpack(self, arrays: Arrays) -> Any:
-        """Return the features that arrays hold, on the device."""
+        """Return the features that arrays hold, on the device; None if they are not such as `pack` returns."""
 
     def n_bytes(self, features: Any) -> int:
         """Return the device's memory that features take."""

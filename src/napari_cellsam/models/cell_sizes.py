@@ -50,21 +50,16 @@ class CellSizes:
         key = image.image_id, clahe
         if key not in self._kept:
             return None
-        diameter = self._kept[key]
-        return self._name(*key), {"diameter": np.array([np.nan if diameter is None else diameter], np.float32)}
+        return self._features.key(*_parts(*key)), _pack(self._kept[key])
 
     def forget(self) -> None:
         """Drop all that is kept in memory."""
         self._kept.clear()
 
-    def _name(self, image_id: str, clahe: bool) -> str:
-        return self._features.key("diameter", image_id, clahe)
-
     def _estimate(self, image: Image | AbsentImage, image_id: str, clahe: bool) -> Steps[float | None]:
-        stored = self._features.stored(self._name(image_id, clahe))
-        if stored is not None:
-            value = float(stored["diameter"][0])
-            return None if np.isnan(value) else value
+        known: Arrays | None = yield from self._features.stored_steps(*_parts(image_id, clahe))
+        if known is not None and _is_diameter(known):
+            return _unpack(known)
         search = search_diameter(self._backend.nominal_diameter)
         zoom = next(search)
         while True:
@@ -74,9 +69,9 @@ class CellSizes:
             except StopIteration as end:
                 diameter: float | None = end.value
                 break
-        kept = np.array([np.nan if diameter is None else diameter], np.float32)
-        self._features.put([(self._name(image_id, clahe), {"diameter": kept})])
-        return diameter
+        arrays = _pack(diameter)
+        self._features.keep(self._features.key(*_parts(image_id, clahe)), arrays)
+        return _unpack(arrays)  # rounded as after a restart, or parts of the image would lie elsewhere then
 
     def _look(self, image: Image | AbsentImage, zoom: float, clahe: bool) -> Steps[tuple[Detections, float]]:
         """Detect in the middle of the image at a zoom; return the boxes and the area that was seen."""
@@ -89,3 +84,23 @@ class CellSizes:
         counted = scores >= _LOOK_SCORE
         area = float((region[2] - region[0]) * (region[3] - region[1]))
         return Detections(frame.boxes_to_image(boxes[counted]), scores[counted]), area
+
+
+def _parts(image_id: str, clahe: bool) -> tuple[object, ...]:
+    """Return what names an image's diameter in the store."""
+    return "diameter", image_id, clahe
+
+
+def _pack(diameter: float | None) -> Arrays:
+    return {"diameter": np.array([np.nan if diameter is None else diameter], np.float32)}
+
+
+def _is_diameter(arrays: Arrays) -> bool:
+    """Return whether arrays are what `_pack` returns: another machine may have sent them."""
+    array = arrays.get("diameter")
+    return array is not None and array.shape == (1,) and bool(np.isnan(array[0]) or 0 < array[0] < np.inf)
+
+
+def _unpack(arrays: Arrays) -> float | None:
+    value = float(arrays["diameter"][0])
+    return None if np.isnan(value) else value

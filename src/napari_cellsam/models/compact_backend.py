@@ -25,6 +25,7 @@ __all__ = ["CompactBackend"]
 
 _MULTIPLE = 32  # of a picture's sides, the coarsest stride
 _AT_ONCE = 64  # prompts decoded together
+_LARGEST_HALF = float(np.finfo(np.float16).max)
 
 
 class _Encoded(NamedTuple):
@@ -96,15 +97,30 @@ class CompactBackend:
         """Return features as arrays by name; bfloat16 becomes float16, which holds all of its digits."""
         return {name: _array(tensor) for name, tensor in _tensors(features)}
 
-    def unpack(self, arrays: Arrays) -> _Encoded:
-        """Return the features that arrays hold."""
+    def unpack(self, arrays: Arrays) -> _Encoded | None:
+        """Return the features that arrays hold, in this model's type; None if they are not such as `pack` returns."""
+        if not self._fit(arrays):
+            return None
 
-        def tensor(name: str) -> Tensor:
-            made = torch.from_numpy(arrays[name].copy()).to(self.device)
-            return made.to(self.dtype) if made.dtype == torch.float16 else made
+        def tensor(name: str, dtype: torch.dtype, layout: torch.memory_format) -> Tensor:
+            return torch.from_numpy(arrays[name].copy()).to(self.device, dtype, memory_format=layout)
 
-        features, maps = ({f: tensor(f) for f in kind._fields} for kind in (Features, DenseMaps))
-        return _Encoded(Features(**features), DenseMaps(**maps))
+        return _Encoded(
+            Features(*(tensor(name, self.dtype, torch.channels_last) for name in Features._fields)),
+            DenseMaps(*(tensor(name, torch.float32, torch.contiguous_format) for name in DenseMaps._fields)),
+        )
+
+    def _fit(self, arrays: Arrays) -> bool:
+        """Return whether arrays have the names and shapes of one picture's features."""
+        if arrays.keys() != {*Features._fields, *DenseMaps._fields} or arrays["wide"].ndim != 4:
+            return False
+        height, width = arrays["wide"].shape[2:]
+        fine = 2 * height, 2 * width
+        config = self.model.config
+        shapes: dict[str, tuple[int, ...]] = dict.fromkeys(("wide", "embedding"), (1, config.width, height, width))
+        shapes |= {"fine": (1, config.n_fine, *fine), "centre": (1, 1, *fine), "extent": (1, 4, *fine)}
+        shapes["inside"] = (1, 2, *fine)
+        return min(height, width) > 0 and all(arrays[name].shape == shape for name, shape in shapes.items())
 
     def n_bytes(self, features: _Encoded) -> int:
         """Return the memory that features take."""
@@ -202,7 +218,8 @@ def _tensors(features: _Encoded) -> Iterator[tuple[str, Tensor]]:
 
 
 def _array(tensor: Tensor) -> NDArray[np.float16] | NDArray[np.float32]:
-    half = tensor.dtype in (torch.bfloat16, torch.float16)
+    """Return a tensor as an array: float16 for half precision, unless a number is too large for it."""
+    half = tensor.dtype in (torch.bfloat16, torch.float16) and bool(tensor.abs().amax() <= _LARGEST_HALF)
     array: NDArray[np.float16] = tensor.to(torch.float16 if half else torch.float32).cpu().contiguous().numpy()
     return array
 

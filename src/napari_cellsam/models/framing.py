@@ -103,15 +103,15 @@ def frame_for(backend: Backend, shape: tuple[int, int], prompt: Prompt, options:
         if abs(octaves) > _PROMPT_OCTAVES:  # whole octaves, so that prompts of like size share a tile
             zoom = zoom / 2 ** round(octaves)
     zoom = min(zoom, backend.side / (_ROOM * max(y1 - y0 + 1, x1 - x0 + 1)))
-    room = backend.nominal_diameter / zoom
     if backend.stride > 1:  # the tiles of a whole image, whose features may be there already
         tiles, zoom = _aligned_tiles(backend, shape, options.overlap or 0.0, zoom)
     else:
         tiles = _plain_tiles(backend, shape, options.overlap or 0.0, zoom)
+    step = max(round(backend.stride / zoom), 1)
     room = backend.nominal_diameter / zoom
     spans = (sorted({tile.region[axis::2] for tile in tiles}) for axis in (0, 1))
     (top, bottom), (left, right) = (
-        _span_around(low, high, along, n, room)
+        _span_around((low, high), along, n, room, step)
         for low, high, along, n in zip((y0, x0), (y1, x1), spans, shape, strict=True)
     )
     return frame_at(backend, (top, left, bottom, right), zoom)
@@ -123,12 +123,14 @@ def _plain_tiles(backend: Backend, shape: tuple[int, int], overlap: float, zoom:
     return plan_tiles(shape, side, round(side * overlap))
 
 
-def _span_around(low: float, high: float, spans: Sequence[tuple[int, ...]], n: int, room: float) -> tuple[int, int]:
-    """Return the span with most room on both sides of ``low`` to ``high``, or a new one where none has enough.
+def _span_around(
+    extent: tuple[float, float], spans: Sequence[tuple[int, ...]], n: int, room: float, step: int
+) -> tuple[int, int]:
+    """Return the span with most room on both sides of an extent, or a new one where none has enough.
 
     Parameters
     ----------
-    low, high
+    extent
         First and last pixel that matter.
     spans
         Start and end of the tiles along a side of ``n`` pixels.
@@ -136,16 +138,21 @@ def _span_around(low: float, high: float, spans: Sequence[tuple[int, ...]], n: i
         Pixels along the side; behind its ends nothing can be cut off.
     room
         Pixels that are enough.
+    step
+        A new span begins on a multiple of it, where that leaves the extent in.
     """
+    low, high = extent
 
     def gap(span: tuple[int, int]) -> float:
         return min(low - span[0] if span[0] > 0 else math.inf, span[1] - 1 - high if span[1] < n else math.inf)
 
     best = max(((start, stop) for start, stop in spans), key=gap)
-    length = best[1] - best[0]
+    length = max(stop - start for start, stop in spans)  # the last one may be cut off by the end of the image
     if gap(best) >= min(room, (length - (high - low)) / 2 - 1):
         return best
-    start = min(max(round((low + high + 1 - length) / 2), 0), n - length)
+    middle = min(max(round((low + high + 1 - length) / 2), 0), n - length)
+    aligned = min(round(middle / step) * step, (n - length) // step * step)
+    start = aligned if gap((aligned, aligned + length)) >= 0 else middle
     return start, start + length
 
 

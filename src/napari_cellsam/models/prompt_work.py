@@ -102,7 +102,7 @@ class PromptWork:
         at = around_yx or ((image.shape[0] - 1) / 2, (image.shape[1] - 1) / 2)
         [frame] = yield from self._frames(image, PromptAsk([Prompt(inside=[at])], options))
         clahe = bool(options.clahe)
-        cached = self._features.has(image, frame, clahe=clahe)
+        cached: bool = yield from self._features.has_steps(image, frame, clahe=clahe)
         with one_step("encode the part of the image around a prompt"):
             yield from self._features.steps(image, frame, clahe=clahe, detecting=False, keep=True)
         return Prefetch(int(not cached), int(cached), diameter)

@@ -49,7 +49,7 @@ class _Lazy:
 
     @property
     def n_bytes(self) -> int:
-        """Memory of what is there now and of the embedding that may come."""
+        """Memory of what is there now; it grows when an encoder runs."""
         parts = [part for part in (self._picture, self._mask, self._detector) if part is not None]
         return sum(part.numel() * part.element_size() for part in parts)
 
@@ -124,8 +124,12 @@ class PublishedBackend:
         """Return the mask branch's embedding, which is all that prompts need."""
         return {"mask": self.embedding(features)}
 
-    def unpack(self, arrays: Arrays) -> _Lazy:
-        """Return features for prompts."""
+    def unpack(self, arrays: Arrays) -> _Lazy | None:
+        """Return features for prompts; None if the arrays are not such as `pack` returns."""
+        vit = self.network.config.vit
+        n_tokens = vit.side // vit.patch
+        if arrays.keys() != {"mask"} or arrays["mask"].shape != (vit.n_out, n_tokens, n_tokens):
+            return None
         mask = torch.from_numpy(arrays["mask"].astype(np.float32)).to(self.network.device)
         return _Lazy.of_mask(self.network, mask)
 
