@@ -85,9 +85,9 @@ def test_others_can_go_first_between_encoding_detection_and_every_batch():
 def test_closing_the_steps_ends_the_work():
     backend = DiscBackend(side=64)
     steps = Model(backend, "discs").segment_steps(Image.from_array(PICTURE))
-    answer = next(steps).work()
-    while not isinstance(steps.send(answer), Advance):
-        answer = None
+    step = next(steps)
+    while not isinstance(step, Advance):
+        step = steps.send(step.work() if isinstance(step, Aside) else None)
     n_tiles = len(backend.sizes)
     steps.close()
     assert len(backend.sizes) == n_tiles == 1

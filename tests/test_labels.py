@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from napari_cellsam.errors import ImageShapeError, OptionError
-from napari_cellsam.labels import assemble, boxes_of, fill_holes, largest_piece, relabel_sequential
+from napari_cellsam.labels import assemble, boxes_of, fill_holes, largest_piece, relabel_sequential, survivors_of
 from napari_cellsam.types import Mask
 
 
@@ -53,7 +53,7 @@ def test_a_duplicate_is_dropped_and_leaves_no_hole() -> None:
     double = _mask(["#####"], (0, 0), [[100, 200, 100, 200, 100]])
     labels, kept = assemble([double, better], [0.8, 0.7], (1, 7))
     assert _rows(labels) == ["111111."]
-    assert kept == [1]
+    assert kept == survivors_of([double, better], [0.8, 0.7], (1, 7)) == [1]
 
 
 def test_one_of_many_equal_duplicates_remains() -> None:
@@ -111,6 +111,8 @@ def test_empty_masks_are_dropped() -> None:
 def test_a_score_too_few_is_refused() -> None:
     with pytest.raises(OptionError, match="2 masks and 1 scores"):
         assemble([_mask(["#"]), _mask(["#"])], [0.5], (2, 2))
+    with pytest.raises(OptionError, match="2 masks and 1 scores"):
+        survivors_of([_mask(["#"]), _mask(["#"])], [0.5], (2, 2))
 
 
 def test_the_order_of_masks_changes_only_the_numbers() -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from napari_cellsam.errors import ImageShapeError, OptionError
 from napari_cellsam.types import Mask
 
-__all__ = ["assemble", "boxes_of", "fill_holes", "largest_piece", "relabel_sequential"]
+__all__ = ["assemble", "boxes_of", "fill_holes", "largest_piece", "relabel_sequential", "survivors_of"]
 
 Bools = NDArray[np.bool_]
 Labels = NDArray[np.uint32]
@@ -51,15 +51,14 @@ def assemble(
     OptionError
         If there is not one score per mask.
     """
-    if len(masks) != len(scores):
-        raise OptionError(f"got {len(masks)} masks and {len(scores)} scores; expected one score per mask")
-    claims = [_Claim.of(mask, score, shape) for mask, score in zip(masks, scores, strict=True)]
-    order = sorted(range(len(claims)), key=lambda i: -claims[i].score)
-    owner, entered = _contest(claims, order, shape)
-    survivors = [i for i in entered if 2 * np.count_nonzero(_region(owner, claims[i], i)) >= claims[i].area]
-    if len(survivors) < len(entered):
-        owner, survivors = _contest(claims, survivors, shape)
+    claims = _claims_of(masks, scores, shape)
+    owner, survivors = _settle(claims, shape)
     return owner, _tidy(owner, claims, sorted(survivors), min_area)
+
+
+def survivors_of(masks: Sequence[Mask], scores: Sequence[float], shape: tuple[int, int]) -> list[int]:
+    """Return which masks `assemble` does not drop as duplicates or contradictions; the parameters are its own."""
+    return sorted(_settle(_claims_of(masks, scores, shape), shape)[1])
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +89,20 @@ class _Claim:
         if self.probability is None:
             return np.asarray(self.crop * np.uint8(min(max(round(255 * self.score), 1), 255)), np.uint8)
         return np.asarray(self.crop * np.maximum(self.probability, np.uint8(1)), np.uint8)
+
+
+def _claims_of(masks: Sequence[Mask], scores: Sequence[float], shape: tuple[int, int]) -> list[_Claim]:
+    if len(masks) != len(scores):
+        raise OptionError(f"got {len(masks)} masks and {len(scores)} scores; expected one score per mask")
+    return [_Claim.of(mask, score, shape) for mask, score in zip(masks, scores, strict=True)]
+
+
+def _settle(claims: Sequence[_Claim], shape: tuple[int, int]) -> tuple[Labels, list[int]]:
+    """Give every pixel to the strongest of the claims that keep half of themselves; return those too."""
+    order = sorted(range(len(claims)), key=lambda i: -claims[i].score)
+    owner, entered = _contest(claims, order, shape)
+    survivors = [i for i in entered if 2 * np.count_nonzero(_region(owner, claims[i], i)) >= claims[i].area]
+    return (owner, survivors) if len(survivors) == len(entered) else _contest(claims, survivors, shape)
 
 
 def _contest(claims: Sequence[_Claim], order: Iterable[int], shape: tuple[int, int]) -> tuple[Labels, list[int]]:
@@ -204,15 +217,13 @@ def relabel_sequential(labels: NDArray[np.integer]) -> Labels:
     return np.asarray(np.where(used, np.cumsum(used), 0).astype(np.uint32)[labels], np.uint32)
 
 
-def boxes_of(labels: NDArray[np.integer], *, missing_ok: bool = False) -> NDArray[np.float32]:
+def boxes_of(labels: NDArray[np.integer]) -> NDArray[np.float32]:
     """Return the box of every cell.
 
     Parameters
     ----------
     labels
-        ``(Y, X)``; 0 is background, cells are 1..N.
-    missing_ok
-        Whether a number below the highest may be missing; its box is NaN.
+        ``(Y, X)``; 0 is background, cells are 1..N without gaps.
 
     Returns
     -------
@@ -222,14 +233,13 @@ def boxes_of(labels: NDArray[np.integer], *, missing_ok: bool = False) -> NDArra
     Raises
     ------
     OptionError
-        If a number is missing that must not.
+        If a number below the highest is missing.
     """
     from scipy import ndimage
 
     windows = ndimage.find_objects(labels)
     missing = [number for number, window in enumerate(windows, start=1) if window is None]
-    if missing and not missing_ok:
+    if missing:
         raise OptionError(f"cell {missing[0]} is missing from labels up to {len(windows)}; use relabel_sequential")
-    nowhere = (np.nan,) * 4
-    boxes = [nowhere if w is None else (w[0].start, w[1].start, w[0].stop - 1, w[1].stop - 1) for w in windows]
+    boxes = [(y.start, x.start, y.stop - 1, x.stop - 1) for y, x in windows]
     return np.array(boxes, np.float32).reshape(-1, 4)

@@ -18,7 +18,7 @@ from napari_cellsam.models.memory_limits import (
 )
 from napari_cellsam.models.pasting import paste
 from napari_cellsam.models.search import Search
-from napari_cellsam.models.steps import Advance, Found
+from napari_cellsam.models.steps import Advance, Aside, Found
 from napari_cellsam.types import Detections
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from napari_cellsam.models.cell_sizes import CellSizes
     from napari_cellsam.models.frame_features import FrameFeatures, Prepared
     from napari_cellsam.models.steps import Steps
-    from napari_cellsam.types import AbsentImage, Image, SegmentOptions
+    from napari_cellsam.types import AbsentImage, Cell, Image, SegmentOptions
 
 __all__ = ["SegmentSummary", "WholeImageWork"]
 
@@ -48,6 +48,17 @@ class SegmentSummary:
 
     diameter: float | None
     notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class _Run:
+    """What all looks at an image have in common; the prepared image stays for as long as the run goes on."""
+
+    image: Image | AbsentImage
+    options: SegmentOptions
+    prepared: Prepared
+    search: Search
+    decode: DecodeWork
 
 
 class WholeImageWork:
@@ -71,38 +82,33 @@ class WholeImageWork:
         prepared: Prepared = yield from self._features.prepare_steps(image, clahe=bool(options.clahe))
         diameter = yield from self._sizes.steps(image, options)
         frames, tiles = frames_of(self._backend, image.shape, options, zoom_for(self._backend, diameter))
-        search = Search(frames, tiles, image.shape, options.min_area or 0)
-        decode = DecodeWork(self._backend)
-        n_at_once = decode.n_at_once
+        search = Search(frames, tiles, options.min_area or 0)
+        run = _Run(image, options, prepared, search, DecodeWork(self._backend))
         while (look := search.next()) is not None:
-            number, frame = look
-            try:
-                yield from self._look_into(image, prepared, frame, number, options, search, decode)
-            except OutOfMemoryError as error:
-                free_memory()
-                parts = [] if self._backend.squashes else quarters(frame, squashed=False)
-                if not parts or not search.split(number, parts, memory=True):
-                    raise no_more_memory("look at a part of the image") from error
-            if decode.n_at_once < n_at_once:
-                search.note(_SMALLER_BATCH)
-            cells = search.settle()
+            yield from self._look(run, *look)
+            cells: tuple[Cell, ...] = yield Aside(search.settle)
             if cells:
                 yield Found(cells)
             yield Advance("segmenting", search.n_done, search.n_frames)
         return SegmentSummary(diameter, search.notes)
 
-    def _look_into(
-        self,
-        image: Image | AbsentImage,
-        prepared: Prepared,
-        frame: Frame,
-        number: int,
-        options: SegmentOptions,
-        search: Search,
-        decode: DecodeWork,
-    ) -> Steps[None]:
+    def _look(self, run: _Run, number: int, frame: Frame) -> Steps[None]:
+        """Look into a frame, or have its quarters looked into where memory is too small for it."""
+        n_at_once = run.decode.n_at_once
+        try:
+            yield from self._look_into(run, number, frame)
+        except OutOfMemoryError as error:
+            free_memory()
+            parts = [] if self._backend.squashes else quarters(frame, squashed=False)
+            if not parts or not run.search.split(number, parts, memory=True):
+                raise no_more_memory("look at a part of the image") from error
+        if run.decode.n_at_once < n_at_once:
+            run.search.note(_SMALLER_BATCH)
+
+    def _look_into(self, run: _Run, number: int, frame: Frame) -> Steps[None]:
         """Add the cells of a frame to a search, or its quarters if it may hold more than the detector has queries."""
-        features: Any = yield from self._features.steps(image, frame, clahe=bool(options.clahe), prepared=prepared)
+        image, options, search = run.image, run.options, run.search
+        features: Any = yield from self._features.steps(image, frame, clahe=bool(options.clahe), prepared=run.prepared)
         yield None
         boxes, scores = self._backend.detect(features)
         counted = scores > self._backend.score_cut(scores, options)
@@ -111,8 +117,12 @@ class WholeImageWork:
             return
         empty = np.zeros((0, 2), np.float32)
         prompts = [PicturePrompt(empty, empty, box=box) for box in boxes[counted]]
-        answers: list[Decoded] = yield from decode.steps(features, prompts, threshold=options.mask_threshold)
-        for answer, score in zip(answers, scores[counted], strict=True):
-            mask = paste(answer, frame, image.shape, options.mask_threshold)
-            if mask.area and answer.predicted_iou >= (options.min_predicted_iou or 0):
-                search.add(mask, float(score), number)
+        answers: list[Decoded] = yield from run.decode.steps(features, prompts, threshold=options.mask_threshold)
+
+        def add_all() -> None:
+            for answer, score in zip(answers, scores[counted], strict=True):
+                mask = paste(answer, frame, image.shape, options.mask_threshold)
+                if mask.area and answer.predicted_iou >= (options.min_predicted_iou or 0):
+                    search.add(mask, float(score), number)
+
+        yield Aside(add_all)
