@@ -194,8 +194,9 @@ def run(title, read, messages) -> Counter:
     fuzzed(given(messages)(lambda data: trials.attempt(expanded(data))))()
     seconds = time.perf_counter() - begun
     before, after = trials.repeat()
+    n_cases, most = trials.outcomes.total(), trials.most_bytes / 1024
     print(  # noqa: T201 - for whoever asked for many cases
-        f"\n{title}: {trials.outcomes.total()} cases in {seconds:.0f} s, at most {trials.most_bytes / 1024:.0f} KiB each; "
+        f"\n{title}: {n_cases} cases in {seconds:.0f} s, at most {most:.0f} KiB each; "
         f"read again: memory {before / MIB:.1f} -> {after / MIB:.1f} MiB; {dict(trials.outcomes)}"
     )
     assert after - before < MOST_GROWTH
