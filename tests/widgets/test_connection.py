@@ -67,7 +67,7 @@ class FakeService:
 
     def info(self):
         models = tuple(
-            ModelInfo(name=name, title=name.title(), licence="BSD", weights_id="", loaded=loaded, can_detect=None)
+            ModelInfo(name=name, title="A sentence.", licence="BSD", weights_id="", loaded=loaded, can_detect=None)
             for name, loaded in self.models.items()
         )
         limits = LimitsInfo(max_body_bytes=1, max_pixels=1, max_prompts=1, max_waiting=1)
@@ -185,7 +185,7 @@ def test_starting_makes_the_model_ready_and_says_where_it_runs(connection, servi
     wait_for("ready")
     assert service.asked == ["info", "detect", "segment_prompts", "info"]
     assert connection.info.models[0].loaded
-    assert connection.text == f"Compact on cpu · this machine · ready after {connection.seconds_to_ready:.1f} s"
+    assert connection.text == f"compact on cpu · this machine · ready after {connection.seconds_to_ready:.1f} s"
     assert connection.error is None
 
 
@@ -203,8 +203,8 @@ def test_each_step_of_the_start_is_told(connection, service, qtbot, wait_for):
     wait_for("ready")
     assert told_so_far == [
         ("starting", "Connecting to the model service on this machine …"),
-        ("starting", "Loading Compact on cpu …"),
-        ("ready", "Compact on cpu"),
+        ("starting", "Loading compact on cpu …"),
+        ("ready", "compact on cpu"),
     ]
 
 
@@ -222,7 +222,7 @@ def test_the_preferences_say_which_model(connection, service, store, wait_for):
     connection.start()
     wait_for("ready")
     assert service.made[0].model == "big"
-    assert connection.text.startswith("Big on cpu")
+    assert connection.text.startswith("big on cpu")
 
 
 def test_a_server_is_named_in_the_text(connection, store, wait_for):

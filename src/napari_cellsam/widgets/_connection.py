@@ -195,12 +195,12 @@ class Connection:
             self._fail(news)
             return
         self.info = news
-        self._set("starting", f"Loading {model_of(news, self._preferences.model).title} on {news.device} …")
+        self._set("starting", f"Loading {model_of(news, self._preferences.model).name} on {news.device} …")
 
     def _done(self, info: ServiceInfo) -> None:
         self.info, self.seconds_to_ready = info, time.perf_counter() - self._begun_s
         parts = (
-            f"{model_of(info, self._preferences.model).title} on {info.device}",
+            f"{model_of(info, self._preferences.model).name} on {info.device}",
             place_of(self._preferences),
             f"ready after {self.seconds_to_ready:.1f} s",
         )
