@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from napari.layers import Image, Labels, Layer
     from numpy.typing import NDArray
 
-__all__ = ["LabelsTarget", "add_labels", "find_labels"]
+__all__ = ["LabelsTarget", "add_labels", "find_labels", "same_layer"]
 
 _MARK = "napari-cellsam"
 _PLACED_LIKE = ("scale", "translate", "rotate", "shear", "affine")
@@ -141,6 +141,11 @@ class LabelsTarget:
             yield
         finally:
             self._writing = False
+
+
+def same_layer(one: Layer, other: Layer) -> bool:
+    """Return whether two are one layer; napari hands out proxies, of which no two are the same object."""
+    return bool(one.unique_id == other.unique_id)
 
 
 def find_labels(viewer: ViewerModel, image: Image, shape: Sequence[int]) -> Labels | None:

@@ -88,6 +88,8 @@ class Prompting:
     def click(self, y: float, x: float, *, outside: bool = False) -> None:
         """Make a new cell at a place, or refine the active one."""
         session = self._session
+        if not session.holds(y, x):
+            return
         plane, here = session.plane, session.target.at(session.plane, round(y), round(x))
         active = self._active if self._active and self._active.plane == plane else None
         if outside:
@@ -99,7 +101,7 @@ class Prompting:
             self._ask(replace(active, inside=(*active.inside, (y, x))), "refine")
         elif here:
             session.say(f"This is cell {here}: J takes it up, K deletes it.")
-        elif session.holds(y, x):
+        else:
             self._ask(ActiveCell(session.target.take_number(), plane, inside=((y, x),)), "click")
 
     def boxes(self, boxes: Sequence[Box]) -> None:

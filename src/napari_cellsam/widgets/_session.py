@@ -13,7 +13,7 @@ from napari_cellsam.widgets._automatic import Automatic, Rule
 from napari_cellsam.widgets._edits import Plane
 from napari_cellsam.widgets._history import Action, History
 from napari_cellsam.widgets._jobs import Jobs
-from napari_cellsam.widgets._layers import LabelsTarget, add_labels, find_labels
+from napari_cellsam.widgets._layers import LabelsTarget, add_labels, find_labels, same_layer
 from napari_cellsam.widgets._ledger import Ledger
 from napari_cellsam.widgets._plane_cache import PlaneCache
 from napari_cellsam.widgets._prompting import Prompting
@@ -62,9 +62,10 @@ class Session:
         self.source: ImageSource | None = None
         self.rule: Rule = "fill"
         self.clicking = False
-        self._ledgers: dict[int, Ledger] = {}
+        self._ledgers: dict[object, Ledger] = {}
         self._ledger: Ledger | None = None
         self._read = PlaneCache()
+        self._shown: Plane | None = None
         self.prompting = Prompting(self)
         self.automatic = Automatic(self)
         self.prompting.changed.connect(self.changed.emit)
@@ -138,7 +139,7 @@ class Session:
         """
         from napari_cellsam.widgets._source import ImageSource
 
-        if self.source is not None and self.source.layer is layer:
+        if self.source is not None and same_layer(self.source.layer, layer):
             return
         source = ImageSource(self.viewer, layer)
         self._leave()
@@ -146,7 +147,8 @@ class Session:
         labels = find_labels(self.viewer, source.layer, source.shape)
         if labels is not None:
             self._use(labels)
-        self._prefetch()
+        self._shown = None
+        self._on_plane()
         self.changed.emit()
 
     def use_labels(self, layer: Labels) -> None:
@@ -184,8 +186,8 @@ class Session:
 
     def holds(self, y: float, x: float) -> bool:
         """Return whether a place lies in the picture."""
-        height, width = self.target.shape
-        return -0.5 <= y < height - 0.5 and -0.5 <= x < width - 0.5
+        height, width = self._need_source().shape[-2:]
+        return bool(-0.5 <= y < height - 0.5 and -0.5 <= x < width - 0.5)
 
     def to_yx(self, position: Sequence[float]) -> tuple[float, float]:
         """Return the pixel ``(y, x)`` at a position in the world's coordinates."""
@@ -303,11 +305,11 @@ class Session:
         return self._ledger
 
     def _use(self, layer: Labels) -> None:
-        if id(layer) not in self._ledgers:
-            ledger = self._ledgers[id(layer)] = Ledger(layer)
+        if layer.unique_id not in self._ledgers:
+            ledger = self._ledgers[layer.unique_id] = Ledger(layer)
             ledger.changed.connect(self.changed.emit)
             self.labels_used.emit(layer)
-        self._ledger = self._ledgers[id(layer)]
+        self._ledger = self._ledgers[layer.unique_id]
 
     def _need_source(self) -> ImageSource:
         if self.source is None:
@@ -338,20 +340,28 @@ class Session:
 
     def _on_removed(self, event: Any) -> None:
         layer = event.value
-        ledger = self._ledgers.pop(id(layer), None)
+        ledger = self._ledgers.pop(layer.unique_id, None)
         if ledger is not None:
             if ledger is self._ledger:
                 self.automatic.drop()
                 self.prompting.forget()
                 self._ledger = None
             ledger.close()
-        if self.source is not None and self.source.layer is layer:
+        if self.source is not None and same_layer(self.source.layer, layer):
             self.automatic.drop()
             self._leave()
         self.changed.emit()
 
     def _on_plane(self, event: Any = None) -> None:  # noqa: ARG002
-        if self.source is not None:
+        """Look at another plane; that a layer was added is told in the same way, and changes nothing."""
+        if self.source is None:
+            return
+        try:
+            plane = self.plane
+        except ImageShapeError:
+            return  # told when something is asked of it
+        if plane != self._shown:
+            self._shown = plane
             self.prompting.forget()
             self._prefetch()
             self.changed.emit()

@@ -1,0 +1,175 @@
+"""What the tests of the docks share: a model that sees discs, and a session on it, in a window."""
+
+from __future__ import annotations
+
+import threading
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from psygnal import Signal
+from scipy import ndimage
+
+from napari_cellsam.errors import RequestCancelledError
+from napari_cellsam.types import Cell, Mask, Segmentation, SegmentOptions
+
+HANG_MS = 20_000
+DISCS = ((20, 20), (20, 60), (60, 30), (70, 80))
+RADIUS = 7
+
+
+def discs(shape=(100, 110), centres=DISCS, value=200):
+    """Return a picture of discs."""
+    y, x = np.indices(shape)
+    picture = np.zeros(shape, np.uint8)
+    for cy, cx in centres:
+        picture[(y - cy) ** 2 + (x - cx) ** 2 <= RADIUS**2] = value
+    return picture
+
+
+class FakeClient:
+    """Answers as a service does: every bright piece of the picture is a cell; a click outside takes its row away."""
+
+    model = "discs"
+
+    def __init__(self):
+        self.asked = []
+        self.failure = None
+        self.release = threading.Event()
+        self.release.set()
+
+    def hold(self):
+        """Answer nothing until ``release`` is set."""
+        self.release.clear()
+
+    def _wait(self, call):
+        if call is not None:
+            call.on_cancel(self.release.set)
+        assert self.release.wait(20)
+        if call is not None and call.cancelled:
+            raise RequestCancelledError("cancelled")
+        if self.failure is not None:
+            raise self.failure
+
+    def prefetch(self, image, options=None, around=None, *, call=None):
+        self.asked.append(("prefetch", image.image_id))
+
+    def segment_prompts(self, image, prompts, options=None, *, logits=False, slot=None, call=None):
+        self.asked.append(("prompts", len(prompts)))
+        self._wait(call)
+        pieces, _ = ndimage.label(image.pixels[..., 0] > 100)
+        return [self._mask(pieces, prompt) for prompt in prompts]
+
+    @staticmethod
+    def _mask(pieces, prompt):
+        if prompt.box_yxyx is not None and not len(prompt.inside_yx):
+            y0, x0, y1, x1 = prompt.box_yxyx.astype(int)
+            inside = np.zeros(pieces.shape, bool)
+            inside[y0 : y1 + 1, x0 : x1 + 1] = pieces[y0 : y1 + 1, x0 : x1 + 1] > 0
+        else:
+            numbers = [pieces[round(float(y)), round(float(x))] for y, x in prompt.inside_yx]
+            inside = np.isin(pieces, [n for n in numbers if n])
+        for y, _ in prompt.outside_yx:
+            inside[round(float(y))] = False
+        if not inside.any():
+            return Mask(np.zeros((0, 0), bool), (0, 0), 0.1)
+        rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
+        crop = inside[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        return Mask(crop, (int(rows[0]), int(columns[0])), 0.8)
+
+    def segment(self, image, options=None, *, on_progress=None, on_cells=None, call=None):
+        self.asked.append(("segment", image.shape))
+        pieces, n = ndimage.label(image.pixels[..., 0] > 100)
+        for number, (rows, columns) in enumerate(ndimage.find_objects(pieces), start=1):
+            self._wait(call)
+            mask = Mask(pieces[rows, columns] == number, (rows.start, columns.start), 0.7)
+            if on_cells:
+                on_cells((Cell(mask, 0.9),))
+            if on_progress:
+                on_progress(number, n)
+        nothing = np.zeros(0, np.float32)
+        return Segmentation(np.zeros(image.shape, np.uint32), nothing.reshape(0, 4), nothing, nothing, None, ())
+
+
+class FakeConnection:
+    """A connection that is ready."""
+
+    changed = Signal()
+
+    def __init__(self, client):
+        self.client, self.state, self.text = client, "off", "off"
+        self.failures = []
+
+    def start(self):
+        self.state, self.text = "ready", "discs on cpu"
+        self.changed.emit()
+
+    def failed(self, error):
+        self.failures.append(error)
+
+    def close(self):
+        self.state = "off"
+
+
+class FakeStore:
+    """Preferences that are not kept."""
+
+    changed = Signal(object)
+
+    def __init__(self):
+        self.value = SimpleNamespace(options=SegmentOptions(), keys={}, rule="fill", hover=False)
+
+    def close(self):
+        pass
+
+
+@pytest.fixture
+def client():
+    """Return the fake model."""
+    made = FakeClient()
+    yield made
+    made.release.set()
+
+
+@pytest.fixture
+def viewer(make_napari_viewer_proxy):
+    """Return a viewer as plugins get it."""
+    return make_napari_viewer_proxy()
+
+
+@pytest.fixture
+def make_session(client, qtbot):
+    """Return a function that begins a session on a viewer."""
+    from napari_cellsam.widgets._jobs import Jobs
+    from napari_cellsam.widgets._session import Session
+
+    made = []
+
+    def make(viewer):
+        session = Session(viewer, Jobs(), FakeConnection(client), FakeStore())
+        session.heard = []
+        session.said.connect(lambda text, kind: session.heard.append(text))
+        session.settle = lambda: settle(session, qtbot)
+        made.append(session)
+        return session
+
+    yield make
+    client.release.set()
+    for session in made:
+        if session.connection.state != "off":
+            session.close()
+
+
+def settle(session, qtbot):
+    """Wait until nothing is under way."""
+    qtbot.waitUntil(lambda: not session.jobs.n_running and not session.automatic.running, timeout=HANG_MS)
+
+
+@pytest.fixture
+def session(viewer, make_session):
+    """Return a session on a picture of four discs."""
+    viewer.add_image(discs(), name="discs")
+    made = make_session(viewer)
+    made.start()
+    made.settle()
+    return made
