@@ -130,6 +130,37 @@ def test_a_chain_of_cells_that_touch_waits_only_where_it_meets_the_next_tile() -
     assert [cell.mask.corner[1] for cell in late] == [11, 16, 21, 26]
 
 
+def _bar(rows: tuple[int, int], columns: tuple[int, int], score: float, tile: int = 0) -> Candidate:
+    """Return a cell from the first to the last row and column."""
+    crop = np.ones((rows[1] - rows[0] + 1, columns[1] - columns[0] + 1), bool)
+    return Candidate(Mask(crop, (rows[0], columns[0]), 0.9), score, tile)
+
+
+@pytest.mark.parametrize("pushed", [False, True])
+def test_a_row_of_dominoes_waits_for_the_last_one(pushed: bool) -> None:
+    """Each falls if its right neighbour stands, so the first hangs on what the next tile shows of the last."""
+    settling = Settling([LEFT, RIGHT])
+    settling.add([_bar((3, 3), (x, x + 7), 0.3 + x / 100) for x in range(0, 31, 3)])
+    assert settling.settle([RIGHT.region]) == []
+    if pushed:  # each of these takes three pixels of the last
+        settling.add([_bar((3, 8), (32, 34), 0.9, tile=1), _bar((3, 8), (35, 37), 0.9, tile=1)])
+    standing = [cell.mask.corner[1] for cell in settling.settle([])]
+    assert standing == ([3, 9, 15, 21, 27, 32, 35] if pushed else [0, 6, 12, 18, 24, 30])
+
+
+def test_a_hole_waits_for_what_becomes_of_the_cell_that_reaches_into_it() -> None:
+    ring = np.ones((7, 7), bool)
+    ring[1:-1, 1:-1] = False
+    around = Candidate(Mask(ring, (2, 14), 0.9), 0.9, 0)
+    thread = _bar((5, 5), (15, 26), 0.5)  # five pixels in the hole, one on the ring, six beyond
+    on_its_end = _bar((5, 7), (24, 28), 0.6)  # leaves three of the six, if it stays
+    on_that = _bar((6, 7), (24, 31), 0.7)  # takes ten of its fifteen, and reaches into the next tile
+    settling = Settling([LEFT, RIGHT])
+    settling.add([around, thread, on_its_end, on_that])
+    assert settling.settle([RIGHT.region]) == []
+    assert [cell.mask.area for cell in settling.settle([])] == [49, 6, 16]
+
+
 def test_a_duplicate_in_the_same_tile_is_not_handed_over() -> None:
     settling = Settling([LEFT, RIGHT])
     settling.add([_square((3, 3), score=0.7), _square((4, 4), score=0.8)])
