@@ -147,3 +147,64 @@ def test_every_image_gives_a_segmentation(backend, name):
 
 def test_options_that_are_left_open_are_the_models_own(backend):
     assert None not in vars(backend.defaults).values()
+
+
+def encoded(tiny_compact, dtype):
+    made = CompactBackend(tiny_compact, torch.device("cpu"), dtype)
+    return made, made.encode(noise(3, 100, 70), (100, 70), None)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_packed_features_answer_to_the_bit(tiny_compact, dtype):
+    made, features = encoded(tiny_compact, dtype)
+    arrays = made.pack(features)
+    half = np.float32 if dtype == torch.float32 else np.float16
+    assert {array.dtype for array in arrays.values()} == {np.dtype(half), np.dtype(np.float32)}
+    again = made.unpack(arrays)
+    for part, other in zip((*features.features, *features.maps), (*again.features, *again.maps), strict=True):
+        assert part.dtype == other.dtype
+        assert torch.equal(part, other)
+    for one, other in zip(made.decode(features, SEVERAL), made.decode(again, SEVERAL), strict=True):
+        assert np.array_equal(one.logits, other.logits)
+        assert one.predicted_iou == other.predicted_iou
+    for one, other in zip(made.detect(features), made.detect(again), strict=True):
+        assert np.array_equal(one, other)
+    assert made.n_bytes(again) == made.n_bytes(features)
+
+
+def test_numbers_too_large_for_half_precision_are_packed_whole(tiny_compact):
+    made, features = encoded(tiny_compact, torch.bfloat16)
+    with torch.inference_mode():
+        features.features.fine[0, 0, 0, 0] = 1e30
+    arrays = made.pack(features)
+    assert (arrays["fine"].dtype, arrays["wide"].dtype) == (np.float32, np.float16)
+    again = made.unpack(arrays)
+    assert torch.equal(again.features.fine, features.features.fine)
+    assert again.features.fine.dtype == torch.bfloat16
+
+
+def test_features_of_another_precision_are_taken_into_one_s_own(tiny_compact, tiny_config):
+    half, features = encoded(tiny_compact, torch.bfloat16)
+    whole = CompactBackend(type(tiny_compact)(tiny_config), torch.device("cpu"), torch.float32)
+    again = whole.unpack(half.pack(features))
+    assert {part.dtype for part in (*again.features, *again.maps)} == {torch.float32}
+    assert len(whole.decode(again, SEVERAL)) == len(SEVERAL)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"wide": None},
+        {"more": np.zeros(1, np.float32)},
+        {"wide": np.zeros(4, np.float32)},
+        {"wide": np.zeros((1, 32, 0, 0), np.float32)},
+        {"fine": np.zeros((1, 16, 8, 8), np.float32)},
+        {"embedding": np.zeros((1, 31, 16, 12), np.float32)},
+        {"extent": np.zeros((2, 4, 32, 24), np.float32)},
+    ],
+    ids=["missing", "more", "axes", "empty", "other size", "other channels", "two pictures"],
+)
+def test_arrays_that_are_no_features_of_this_model_are_refused(backend, change):
+    arrays = {**backend.pack(backend.encode(noise(3, 100, 70), (100, 70), None)), **change}
+    arrays = {name: array for name, array in arrays.items() if array is not None}
+    assert backend.unpack(arrays) is None

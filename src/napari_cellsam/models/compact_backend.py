@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import groupby, islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -102,12 +102,15 @@ class CompactBackend:
         if not self._fit(arrays):
             return None
 
-        def tensor(name: str, dtype: torch.dtype, layout: torch.memory_format) -> Tensor:
-            return torch.from_numpy(arrays[name].copy()).to(self.device, dtype, memory_format=layout)
+        def tensor(array: NDArray[Any], dtype: torch.dtype) -> Tensor:
+            return torch.from_numpy(array).to(self.device, dtype, memory_format=torch.channels_last)
 
+        # In memory as `encode` leaves them, or sums were taken in another order: the maps are parts of one tensor.
+        maps = tensor(np.concatenate([arrays[name] for name in DenseMaps._fields], 1), torch.float32)
+        n_channels = [arrays[name].shape[1] for name in DenseMaps._fields]
         return _Encoded(
-            Features(*(tensor(name, self.dtype, torch.channels_last) for name in Features._fields)),
-            DenseMaps(*(tensor(name, torch.float32, torch.contiguous_format) for name in DenseMaps._fields)),
+            Features(*(tensor(arrays[name].copy(), self.dtype) for name in Features._fields)),
+            DenseMaps(*maps.split(n_channels, 1)),
         )
 
     def _fit(self, arrays: Arrays) -> bool:
