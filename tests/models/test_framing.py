@@ -141,3 +141,51 @@ def test_tiles_of_a_strided_network_begin_on_whole_strides_and_cover_the_image()
         assert max(frame.size) <= 512
     assert seen.all()
     assert len(frames) > 1
+
+
+def strided(side=512, stride=32, diameter=30.0):
+    return SimpleNamespace(
+        side=side, squashes=False, half_pixel=True, nominal_diameter=diameter, native_zoom=1.0, stride=stride
+    )
+
+
+@given(
+    st.tuples(st.integers(1, 3000), st.integers(1, 3000)),
+    st.tuples(st.floats(0, 1), st.floats(0, 1)),
+    st.floats(0.1, 4.0),
+    st.sampled_from([0.25, 0.5]),
+)
+def test_a_click_goes_to_a_frame_of_the_whole_image_s_run(shape, at, zoom, overlap):
+    options = SegmentOptions(scaling="tiles", diameter="native", overlap=overlap)
+    click = Prompt(inside=[[share * (n - 1) for share, n in zip(at, shape, strict=True)]])
+    frames, _ = frames_of(strided(), shape, options, zoom)
+    assert frame_for(strided(), shape, click, options, zoom) in frames
+
+
+@given(
+    st.tuples(st.integers(1, 900), st.integers(1, 900)),
+    st.tuples(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1), st.floats(0, 1)),
+    st.floats(0.3, 3.0),
+    st.sampled_from([0.0, 0.25]),
+    st.sampled_from([(64, 32), (128, 16), (512, 32)]),
+)
+def test_a_strided_network_s_frame_holds_the_box_of_its_prompt(shape, at, zoom, overlap, design):
+    side, stride = design
+    height, width = shape
+    ys, xs = sorted(share * (height - 1) for share in at[:2]), sorted(share * (width - 1) for share in at[2:])
+    options = SegmentOptions(scaling="tiles", diameter="native", overlap=overlap)
+    prompt = Prompt(box=(ys[0], xs[0], ys[1] + 0.01, xs[1] + 0.01))
+    frame = frame_for(strided(side, stride), shape, prompt, options, zoom)
+    top, left, bottom, right = frame.region
+    assert 0 <= top <= ys[0] + 0.01 and ys[1] <= bottom - 1 + 0.02 and bottom <= height
+    assert 0 <= left <= xs[0] + 0.01 and xs[1] <= right - 1 + 0.02 and right <= width
+    assert max(frame.size) <= side
+
+
+def test_prompts_without_a_tile_around_them_share_a_frame_on_the_network_s_grid():
+    options = SegmentOptions(scaling="tiles", diameter="native", overlap=0.0)
+    frames, _ = frames_of(strided(), (2048, 2048), options, 1.0)
+    clicks = [Prompt(inside=[(800, 517 + i)]) for i in range(8)]  # the tiles meet at 512
+    [frame] = {frame_for(strided(), (2048, 2048), click, options, 1.0) for click in clicks}
+    assert frame not in frames
+    assert (frame.region[0] % 32, frame.region[1] % 32) == (0, 0)

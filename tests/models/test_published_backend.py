@@ -91,3 +91,48 @@ def test_any_shape_gives_a_segmentation(scaling):
         image = np.random.default_rng(1).random(shape, np.float32)
         options = SegmentOptions(scaling=scaling, box_score=0.0, score_rule="fixed", min_predicted_iou=0.0)
         assert model.segment(image, options).labels.shape == shape
+
+
+CLICKS = [
+    PicturePrompt(np.array([[40, 50]], np.float32), NO_POINTS),
+    PicturePrompt(NO_POINTS, NO_POINTS, np.array([9, 9, 60, 70], np.float32)),
+]
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_packed_features_answer_prompts_to_the_bit(half):
+    published = backend()
+    if half:
+        published = PublishedBackend(published.network, torch.device("cpu"), torch.bfloat16)
+    features = encode(published)
+    again = published.unpack(published.pack(features))
+    for one, other in zip(published.decode(features, CLICKS), published.decode(again, CLICKS), strict=True):
+        assert np.array_equal(one.logits, other.logits)
+        assert one.predicted_iou == other.predicted_iou
+
+
+def test_packed_features_are_for_prompts_alone():
+    published = backend()
+    features = encode(published)
+    arrays = published.pack(features)
+    again = published.unpack(arrays)
+    assert published.detects_from(features)
+    assert not published.detects_from(arrays)
+    assert not published.detects_from(again)
+    with pytest.raises(UnsupportedTaskError, match="prompts alone"):
+        published.detect(again)
+
+
+def test_features_grow_when_an_encoder_runs():
+    published = backend()
+    features = encode(published)
+    picture = published.n_bytes(features)
+    published.decode(features, CLICKS)
+    decoded = published.n_bytes(features)
+    published.detect(features)
+    assert picture < decoded < published.n_bytes(features)
+
+
+@pytest.mark.parametrize("arrays", [{}, {"mask": np.zeros((32, 8, 7), np.float32)}, {"fine": np.zeros(1, np.float32)}])
+def test_arrays_that_are_no_features_of_this_model_are_refused(arrays):
+    assert backend().unpack(arrays) is None
