@@ -1,10 +1,12 @@
 """Values refuse nonsense when they are made, and say what they want."""
 
+import pickle
+
 import numpy as np
 import pytest
 
-from napari_cellsam.errors import ChannelError, ImageShapeError, OptionError, PromptError
-from napari_cellsam.types import Detections, Image, Mask, Prompt, SegmentOptions
+from napari_cellsam.errors import ChannelError, ImageNotCachedError, ImageShapeError, OptionError, PromptError
+from napari_cellsam.types import AbsentImage, Detections, Image, Mask, Prompt, SegmentOptions
 
 
 @pytest.mark.parametrize(
@@ -208,3 +210,21 @@ def test_an_empty_mask_has_its_corner_for_a_box():
 
 def test_detections_are_counted():
     assert len(Detections(np.zeros((3, 4), np.float32), np.ones(3, np.float32))) == 3
+
+
+@pytest.mark.parametrize("name", ["pixels", "nuclear", "cell", "rgb"])
+def test_an_absent_image_says_that_its_pixels_are_needed(name):
+    with pytest.raises(ImageNotCachedError, match=r"abcdef of shape \(3, 4\); send it"):
+        getattr(AbsentImage("abcdef", (3, 4)), name)
+
+
+def test_an_absent_image_is_a_value():
+    image = AbsentImage("abcdef", (3, 4))
+    assert image == pickle.loads(pickle.dumps(image)) == AbsentImage("abcdef", (3, 4))
+    assert not hasattr(image, "colour")
+
+
+@pytest.mark.parametrize("shape", [(0, 4), (3, -1)])
+def test_an_absent_image_without_pixels_is_refused(shape):
+    with pytest.raises(ImageShapeError, match="no pixels"):
+        AbsentImage("abcdef", shape)
