@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 from functools import cache
+from typing import Any
 
+import msgspec
 import numpy as np
 import psutil
 from hypothesis import HealthCheck, settings
@@ -31,9 +33,6 @@ from napari_cellsam.service.messages import (
 from napari_cellsam.types import Image, LowResLogits, Prompt, SegmentOptions
 
 N_CASES = int(os.environ.get("NAPARI_CELLSAM_FUZZ_CASES", "300"))
-MOST_GROWTH_BYTES = 150 * 2**20
-"""Of a process whose memory is flat; allocators and caches settle within it however many cases there are."""
-
 fuzzed = settings(
     max_examples=N_CASES,
     deadline=None,
@@ -115,9 +114,41 @@ def spoiled(draw: st.DrawFn) -> bytes:
     return bytes(body)
 
 
+_NUMBERS = st.floats() | st.floats(-50, 50) | st.integers(-9, 50) | st.sampled_from([2**31, 2**32, 2**63, -(2**63)])
+_OTHERS: dict[type, st.SearchStrategy[Any]] = {
+    int: st.integers(-3, 50) | st.integers(-(2**63), 2**64 - 1),
+    float: _NUMBERS,
+    bool: st.booleans(),
+    str: st.text(max_size=8)
+    | st.sampled_from(["auto", "native", "tiles", "squash", "nuclear", "rgb", "uint8", "uint16", "float32", "float16"]),
+    bytes: st.binary(max_size=40) | st.lists(_NUMBERS.map(np.float32), max_size=8).map(lambda x: np.array(x).tobytes()),
+    list: st.lists(_NUMBERS, max_size=5),
+    type(None): _NUMBERS | st.lists(_NUMBERS, max_size=4),
+}
+
+
+@st.composite
+def misvalued(draw: st.DrawFn) -> bytes:
+    """Return a good body in which some values are others, mostly of the same type: often a message."""
+    document = msgspec.msgpack.decode(draw(st.sampled_from(good_bodies())))
+    for _ in range(draw(st.integers(1, 3))):
+        holder: Any = document["request"] if isinstance(document["request"], dict) else document
+        while True:
+            key = draw(st.sampled_from(list(holder if isinstance(holder, dict) else range(len(holder)))))
+            if not isinstance(holder[key], dict | list) or not holder[key]:
+                break
+            holder = holder[key]
+        kind = type(holder[key])
+        with np.errstate(over="ignore"):
+            holder[key] = draw(_OTHERS.get(kind, _NUMBERS) if draw(st.integers(0, 5)) else st.one_of(*_OTHERS.values()))
+    return msgspec.msgpack.encode(document)
+
+
 _LONG = {b"<nested arrays>": b"\x91" * 100_000, b"<nested maps>": b"\x81\xa1a" * 50_000, b"<long line>": b"y" * 70_000}
 
-bodies = st.one_of(spoiled(), st.binary(max_size=200), st.sampled_from([b"<nested arrays>", b"<nested maps>", b""]))
+bodies = st.one_of(
+    spoiled(), misvalued(), st.binary(max_size=200), st.sampled_from([b"<nested arrays>", b"<nested maps>", b""])
+)
 """Bodies of requests that nobody should send, to be expanded."""
 
 
