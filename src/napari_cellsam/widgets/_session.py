@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from psygnal import Signal
 
@@ -11,6 +11,7 @@ from napari_cellsam.errors import CellsamError, ImageShapeError, RequestCancelle
 from napari_cellsam.types import Image, Mask, Prompt, SegmentOptions
 from napari_cellsam.widgets._automatic import Automatic, Rule
 from napari_cellsam.widgets._edits import Plane
+from napari_cellsam.widgets._follower import Follower
 from napari_cellsam.widgets._history import Action, History
 from napari_cellsam.widgets._jobs import Jobs
 from napari_cellsam.widgets._layers import LabelsTarget, add_labels, find_labels, same_layer
@@ -71,9 +72,7 @@ class Session:
         self.prompting.changed.connect(self.changed.emit)
         self.automatic.changed.connect(self.changed.emit)
         connection.changed.connect(self._on_connection)
-        viewer.layers.selection.events.active.connect(self._on_active)
-        viewer.layers.events.removed.connect(self._on_removed)
-        viewer.dims.events.current_step.connect(self._on_plane)
+        self._follower = Follower(self)
 
     # --- what is worked on
 
@@ -127,7 +126,7 @@ class Session:
     def start(self) -> None:
         """Begin: start the service, and take the active image."""
         self.connection.start()
-        self._on_active()
+        self._follower.take_active()
 
     def use_image(self, layer: Layer) -> None:
         """Work on an image layer from now on, and let the model look at it.
@@ -148,7 +147,7 @@ class Session:
         if labels is not None:
             self._use(labels)
         self._shown = None
-        self._on_plane()
+        self._follower.look()
         self.changed.emit()
 
     def use_labels(self, layer: Labels) -> None:
@@ -281,9 +280,7 @@ class Session:
 
     def close(self) -> None:
         """Let go of everything; layers stay as they are."""
-        self.viewer.layers.selection.events.active.disconnect(self._on_active)
-        self.viewer.layers.events.removed.disconnect(self._on_removed)
-        self.viewer.dims.events.current_step.disconnect(self._on_plane)
+        self._follower.close()
         self.automatic.close()
         self.jobs.close()
         self.connection.close()
@@ -328,18 +325,8 @@ class Session:
         self.automatic.cancel()
         self.prompting.forget()
 
-    def _on_active(self, event: Any = None) -> None:  # noqa: ARG002 - napari's signature
-        from napari.layers import Image as ImageLayer
-
-        layer = self.viewer.layers.selection.active
-        if isinstance(layer, ImageLayer) and "napari-cellsam" not in layer.metadata:
-            try:
-                self.use_image(layer)
-            except ImageShapeError as error:
-                self.say(str(error), "warning")
-
-    def _on_removed(self, event: Any) -> None:
-        layer = event.value
+    def forget_layer(self, layer: Layer) -> None:
+        """Let go of a layer that was removed."""
         ledger = self._ledgers.pop(layer.unique_id, None)
         if ledger is not None:
             if ledger is self._ledger:
@@ -352,14 +339,8 @@ class Session:
             self._leave()
         self.changed.emit()
 
-    def _on_plane(self, event: Any = None) -> None:  # noqa: ARG002
-        """Look at another plane; that a layer was added is told in the same way, and changes nothing."""
-        if self.source is None:
-            return
-        try:
-            plane = self.plane
-        except ImageShapeError:
-            return  # told when something is asked of it
+    def look_at(self, plane: Plane) -> None:
+        """Take note of the plane that is shown now; that it is still the same changes nothing."""
         if plane != self._shown:
             self._shown = plane
             self.prompting.forget()

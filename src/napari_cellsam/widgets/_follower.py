@@ -1,0 +1,58 @@
+"""The follower: tells a session which image and which plane a viewer shows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from napari_cellsam.errors import ImageShapeError
+
+if TYPE_CHECKING:
+    from napari_cellsam.widgets._session import Session
+
+__all__ = ["Follower"]
+
+
+class Follower:
+    """Listens to a session's viewer."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        layers, dims = session.viewer.layers, session.viewer.dims
+        self._heard = (
+            (layers.selection.events.active, self.take_active),
+            (layers.events.removed, self._on_removed),
+            (dims.events.current_step, self.look),
+            (dims.events.ndisplay, self.look),
+        )
+        for event, listener in self._heard:
+            event.connect(listener)
+
+    def close(self) -> None:
+        """Listen no more."""
+        for event, listener in self._heard:
+            event.disconnect(listener)
+
+    def take_active(self, event: Any = None) -> None:  # noqa: ARG002 - napari's signature
+        """Let the session work on the active layer, if that is an image of the user's."""
+        from napari.layers import Image
+
+        layer = self._session.viewer.layers.selection.active
+        if isinstance(layer, Image) and "napari-cellsam" not in layer.metadata:
+            try:
+                self._session.use_image(layer)
+            except ImageShapeError as error:
+                self._session.say(str(error), "warning")
+
+    def look(self, event: Any = None) -> None:  # noqa: ARG002
+        """Tell the session which plane is shown; one that cannot be used is told of when something is asked of it."""
+        session = self._session
+        if session.source is None:
+            return
+        try:
+            plane = session.plane
+        except ImageShapeError:
+            return
+        session.look_at(plane)
+
+    def _on_removed(self, event: Any) -> None:
+        self._session.forget_layer(event.value)
