@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from contextlib import contextmanager
 
 import httpx
@@ -33,9 +34,12 @@ def serving(folder, *arguments, token=None):
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
     ) as process:
+        watchdog = threading.Timer(HANG_S, process.kill)  # its streams end then, and so does the test
+        watchdog.start()
         try:
             yield process, process.stdout.readline().split()[-1], process.stdout.readline()
         finally:
+            watchdog.cancel()
             process.kill()
             process.communicate()
 

@@ -162,10 +162,10 @@ def test_a_failure_tells_more_than_its_status(scripted, open_transport):
 
 @pytest.mark.parametrize("limits", [Limits(max_pixels=10)], indirect=True)
 def test_a_request_that_came_whole_is_refused_at_once(make_service, backend, open_transport, monkeypatch):
-    from napari_cellsam.service import server
+    from napari_cellsam.service import body
     from napari_cellsam.service.serve import listening
 
-    monkeypatch.setattr(server, "_DISCARD_S", HANG_S)  # for which a service would wait if it took more to be coming
+    monkeypatch.setattr(body, "_DISCARD_S", HANG_S)  # for which a service would wait if it took more to be coming
     image = Image.from_array(np.zeros((4, 4), np.uint8))
     with listening(make_service(backend), (TOKEN,)) as service:
         transport = open_transport(service, timeouts=Timeouts(idle_s=15))

@@ -123,7 +123,8 @@ def test_another_version_is_told_what_to_install(http, monkeypatch):
 
 @pytest.mark.parametrize("limits", [Limits(max_body_bytes=20_000)], indirect=True)
 @pytest.mark.parametrize("announced", [True, False])
-def test_a_body_over_the_limit_is_refused_and_the_next_request_answered(http, announced):
+def test_a_body_over_the_limit_is_refused_and_the_next_request_answered(http, announced, monkeypatch):
+    monkeypatch.setattr("napari_cellsam.service.body._DISCARD_S", 3 * HANG_S)  # it does not wait for what has come
     body = b"\0" * 60_000
 
     def parts():
@@ -144,7 +145,8 @@ def test_an_image_over_the_limit_is_refused(server):
 
 
 @pytest.mark.parametrize("limits", [Limits(body_timeout_s=0.2)], indirect=True)
-def test_a_body_that_stops_is_given_up(server):
+def test_a_body_that_stops_is_given_up(server, monkeypatch):
+    monkeypatch.setattr("napari_cellsam.service.body._DISCARD_S", 3 * HANG_S)  # nor for what does not come
     with connect(server) as connection:
         head = (
             f"POST /v1/requests HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {TOKEN}\r\ncontent-length: 99\r\n\r\nhalf"

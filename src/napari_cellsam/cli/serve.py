@@ -93,8 +93,8 @@ def serve(  # noqa: PLR0913 - each argument is an option of the command
         Service(pool, limits, observer=figures) as service,
         listening(service, tokens, options, figures) as server,
     ):
-        pool.load().add_done_callback(_tell_failure)  # the first request will not wait for it
         _say(server, where, options.certificate is not None, host)
+        pool.load().add_done_callback(_tell_failure)  # the first request will not wait for it
         while not stop.wait(0.2) and not server.wait(0):
             pass
         typer.echo("Stopping: requests under way are answered or refused.", err=True)
