@@ -40,12 +40,14 @@ def test_each_pair_of_different_groups_with_a_new_region_comes_once(
 
 
 @settings(deadline=None, max_examples=50)
-@given(st.lists(REGION, max_size=6), st.lists(REGION, max_size=6))
+@given(st.lists(REGION, max_size=6), st.lists(REGION, max_size=6), st.sampled_from([5, 2**21]))
 def test_a_region_touches_others_if_it_shares_a_pixel_with_one(
-    regions: list[tuple[int, int, int, int]], others: list[tuple[int, int, int, int]]
+    regions: list[tuple[int, int, int, int]], others: list[tuple[int, int, int, int]], at_once: int
 ) -> None:
     expected = [any(_share_a_pixel(region, other) for other in others) for region in regions]
-    assert touching(regions, others).tolist() == expected
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(overlap, "_PAIRS_AT_ONCE", at_once)
+        assert touching(regions, others).tolist() == expected
 
 
 def test_regions_without_groups_are_all_compared() -> None:

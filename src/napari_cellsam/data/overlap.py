@@ -34,10 +34,15 @@ def touching(regions: Sequence[Region], others: Sequence[Region]) -> NDArray[np.
     ndarray
         ``(N,)`` bool, one for each of ``regions``.
     """
+    if not regions or not others:
+        return np.zeros(len(regions), bool)
     y0, x0, y1, x1 = _columns(regions)
+    tops, lefts, bottoms, rights = _columns(others)
+    near = (tops < y1.max()) & (bottoms > y0.min()) & (lefts < x1.max()) & (rights > x0.min())
     hit = np.zeros(len(regions), bool)
-    for top, left, bottom, right in others:
-        hit |= (y0 < bottom) & (top < y1) & (x0 < right) & (left < x1)
+    for at in np.array_split(np.flatnonzero(near), len(regions) * len(others) // _PAIRS_AT_ONCE + 1):
+        rows = (y0[:, None] < bottoms[at]) & (tops[at] < y1[:, None])
+        hit |= (rows & (x0[:, None] < rights[at]) & (lefts[at] < x1[:, None])).any(1)
     return hit
 
 
