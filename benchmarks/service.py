@@ -14,18 +14,19 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import numpy as np
 import psutil
 import typer
-from napari_cellsam.service.client import Client
-from napari_cellsam.service.http_transport import HttpTransport
-from napari_cellsam.service.local import LocalService
 
 from napari_cellsam.data.synthetic import synthesize
 from napari_cellsam.errors import CellsamError, RequestCancelledError
+from napari_cellsam.service.client import Client
+from napari_cellsam.service.home import HomeDecoding
+from napari_cellsam.service.http_transport import HttpTransport
+from napari_cellsam.service.local import LocalService
 from napari_cellsam.service.transport import Call
 from napari_cellsam.types import Image, Prompt
 
@@ -107,28 +108,22 @@ def latency(clicks: int = 100) -> None:
     """Print the time from a click to its mask on a cached embedding, by the way that the request takes."""
     from napari_cellsam.service.core import Service
     from napari_cellsam.service.direct import DirectTransport
-    from napari_cellsam.service.home import HomeDecoding
+    from napari_cellsam.service.limits import Limits
     from napari_cellsam.service.model_pool import ModelPool
 
-    from napari_cellsam.service.limits import Limits
-
     image, points = picture(0)
-    print(f"{'way':44}{'p50 ms':>9}{'p95 ms':>9}{'p99 ms':>9}")
-    core = Service(ModelPool(("compact",)), Limits(), private=True)
-    with Client(DirectTransport(core)) as client:
-        measure("direct", client, image, points, clicks)
-    core.close()
-    with running() as service:
-        with connected(service) as client:
-            measure("local service", client, image, points, clicks)
+    with ExitStack() as stack:
+        core = stack.enter_context(Service(ModelPool(("compact",)), Limits(), private=True))
+        ways: dict[str, Any] = {"direct": stack.enter_context(Client(DirectTransport(core)))}
+        service = stack.enter_context(running())
+        ways["local service"] = stack.enter_context(connected(service))
         for trip_ms in (20, 100):
-            with delayed(service.url, trip_ms / 1000) as url:
-                remote = Client(HttpTransport(url, service.token))
-                measure(f"{trip_ms} ms round trip", remote, image, points, clicks)
-                with running() as at_home, connected(at_home) as local:
-                    both = HomeDecoding(remote, local, mode="home")
-                    measure(f"{trip_ms} ms round trip, decoded at home", both, image, points, clicks)
-                    both.close()
+            url = stack.enter_context(delayed(service.url, trip_ms / 1000))
+            ways[f"{trip_ms} ms round trip"] = stack.enter_context(Client(HttpTransport(url, service.token)))
+            local = stack.enter_context(connected(stack.enter_context(running())))
+            both = HomeDecoding(Client(HttpTransport(url, service.token)), local, mode="home")
+            ways[f"{trip_ms} ms round trip, decoded at home"] = stack.enter_context(both)
+        measure(ways, image, points, clicks)
 
 
 class Clicks:
@@ -182,17 +177,21 @@ class Clicks:
         )
 
 
-def measure(title: str, client: Any, image: Image, points: Any, clicks: int) -> None:
-    """Print the time of clicks, one after the other, once everything is warm."""
-    client.prefetch(image)
-    for point in points[:5]:
-        client.segment_prompts(image, [Prompt(inside=[point])])
-    if hasattr(client, "wait_until_home"):
-        client.wait_until_home()
-    clicked = Clicks()
+def measure(ways: dict[str, Any], image: Image, points: Any, clicks: int) -> None:
+    """Print the time of clicks once everything is warm; the ways take turns, so that all meet the same disturbances."""
+    for client in ways.values():
+        client.prefetch(image)
+        for point in points[:5]:
+            client.segment_prompts(image, [Prompt(inside=[point])])
+        if isinstance(client, HomeDecoding):
+            client.wait_until_home()
+    clicked = {title: Clicks() for title in ways}
     for i in range(clicks):
-        clicked.time(client.segment_prompts, image, [Prompt(inside=[points[i % len(points)]])])
-    print(f"{title:44}" + "".join(f"{1000 * clicked.percentile(p):9.1f}" for p in (50, 95, 99)), flush=True)
+        for title, client in ways.items():
+            clicked[title].time(client.segment_prompts, image, [Prompt(inside=[points[i % len(points)]])])
+    print(f"{'way':44}{'p50 ms':>9}{'p95 ms':>9}{'p99 ms':>9}")
+    for title, times in clicked.items():
+        print(f"{title:44}" + "".join(f"{1000 * times.percentile(p):9.1f}" for p in (50, 95, 99)), flush=True)
 
 
 def click_until(service: LocalService, picture_: Any, until: float, think: float, clicks: Clicks) -> None:
@@ -290,15 +289,26 @@ def delayed(url: str, round_trip_s: float) -> Iterator[str]:
 
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there, back = await asyncio.open_connection(host, int(port))
-        await asyncio.gather(pump(reader, back), pump(there, writer), return_exceptions=True)
+        with suppress(asyncio.CancelledError):  # the wire was cut
+            await asyncio.gather(pump(reader, back), pump(there, writer), return_exceptions=True)
 
     server = asyncio.run_coroutine_threadsafe(asyncio.start_server(accept, "127.0.0.1", 0), loop).result()
     try:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     finally:
-        loop.call_soon_threadsafe(server.close)
+        asyncio.run_coroutine_threadsafe(_end(server), loop).result()
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
+        loop.close()
+
+
+async def _end(server: asyncio.Server) -> None:
+    """Cut the wire."""
+    server.close()
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
 
 
 if __name__ == "__main__":
