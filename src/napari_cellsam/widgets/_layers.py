@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 __all__ = ["LabelsTarget", "add_labels", "find_labels", "same_layer"]
 
 _MARK = "napari-cellsam"
-_PLACED_LIKE = ("scale", "translate", "rotate", "shear", "affine")
 Window = tuple[slice, slice]
 
 
@@ -160,7 +159,7 @@ def find_labels(viewer: ViewerModel, image: Image, shape: Sequence[int]) -> Labe
     return next(fitting, None)
 
 
-def add_labels(viewer: ViewerModel, image: Image, shape: Sequence[int]) -> Labels:
+def add_labels(viewer: ViewerModel, image: Image, shape: Sequence[int], placement: Mapping[str, Any]) -> Labels:
     """Add a labels layer for the cells of an image layer.
 
     Parameters
@@ -170,19 +169,20 @@ def add_labels(viewer: ViewerModel, image: Image, shape: Sequence[int]) -> Label
     image
         The image layer.
     shape
-        Of the image without its channel axis.
+        Of the labels.
+    placement
+        The layer's arguments that put it where the image is.
 
     Returns
     -------
     Labels
-        Empty, and placed as the image is.
+        Empty.
     """
-    placed = {name: getattr(image, name) for name in _PLACED_LIKE} if image.ndim == len(shape) else {}
     return viewer.add_labels(
         np.zeros(tuple(shape), np.uint32),
         name=f"{image.name} cells",
         metadata={_MARK: {"cells_of": str(image.unique_id)}},
-        **placed,
+        **placement,
     )
 
 

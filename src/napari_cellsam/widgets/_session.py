@@ -171,7 +171,7 @@ class Session:
     def use_new_labels(self) -> None:
         """Write into a new labels layer."""
         source = self._need_source()
-        self.use_labels(add_labels(self.viewer, source.layer, source.shape))
+        self.use_labels(add_labels(self.viewer, source.layer, source.shape, source.placement))
         self.viewer.layers.selection.active = source.layer
 
     def set_clicking(self, on: bool) -> None:
@@ -190,7 +190,7 @@ class Session:
 
     def to_yx(self, position: Sequence[float]) -> tuple[float, float]:
         """Return the pixel ``(y, x)`` at a position in the world's coordinates."""
-        y, x = self._need_source().layer.world_to_data(position)[-2:]
+        y, x = self._need_source().to_data(position)[-2:]
         return float(y), float(x)
 
     def view(self) -> tuple[int, int, int, int]:
@@ -296,7 +296,7 @@ class Session:
         """Return the ledger of the labels; a layer is added if there is none."""
         if self._ledger is None:
             source = self._need_source()
-            self._use(add_labels(self.viewer, source.layer, source.shape))
+            self._use(add_labels(self.viewer, source.layer, source.shape, source.placement))
             self.viewer.layers.selection.active = source.layer
         assert self._ledger is not None  # noqa: S101 - made just now
         return self._ledger
