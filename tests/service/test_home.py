@@ -148,7 +148,7 @@ def test_features_that_do_not_help_are_not_fetched_again(home, remote, local):
     where(home)
     home.wait_until_home(10)
     where(home)
-    assert "precision" in home.why_not
+    assert "does not fit" in home.why_not
     assert remote.asked.count("fetch") == 1
 
 

@@ -221,7 +221,7 @@ class HomeDecoding:
             self._local.segment_prompts(image, prompts, options, call=call, send_image=False)
             self._n_failures = 0
         except ImageNotCachedError:
-            self._refuse("the distant service computes with other weights or in another precision than this machine")
+            self._refuse("what the distant service has computed does not fit the model on this machine")
         except RequestCancelledError:
             _logger.debug("features of image %s were on their way when the client was closed", image.image_id)
         except CellsamError as error:
