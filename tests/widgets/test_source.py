@@ -317,6 +317,14 @@ def test_the_signature_changes_with_the_data_of_each_layer_and_with_nothing_else
     assert swapped.signature() not in {source.signature()}
 
 
+def test_an_array_that_was_written_into_is_read_again_once_it_is_set_again(two):
+    source, nuclei, _ = two
+    before = source.signature()
+    nuclei.data[0, 0] = 99
+    nuclei.data = nuclei.data
+    assert source.signature() != before
+
+
 def test_a_source_that_nobody_needs_is_not_kept_by_its_layers(viewer, two):
     _, nuclei, membrane = two
     gone = weakref.ref(ImageSource(viewer, membrane))
