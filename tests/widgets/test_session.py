@@ -90,6 +90,34 @@ def test_a_labels_layer_of_another_shape_is_refused(session):
         session.use_labels(own)
 
 
+def test_the_other_channel_belongs_to_the_same_image_and_may_be_removed(viewer, make_session):
+    viewer.add_image(discs(), name="cell nuclei")
+    viewer.add_image(discs(), name="cell membranes")
+    session = make_session(viewer)
+    session.start()
+    main = session.source.layer
+    other = next(layer for layer in viewer.layers if layer.unique_id != main.unique_id)
+    assert session.source.uses(other)
+    viewer.layers.selection.active = other
+    assert session.source.layer.unique_id == main.unique_id
+    viewer.layers.remove(other)
+    assert session.source.layer.unique_id == main.unique_id
+    click(session, 20, 20)
+    assert areas(session) == {1: AREA}
+
+
+@pytest.mark.parametrize("multiscale", [False, True])
+def test_the_view_is_in_pixels_of_the_finest_resolution(viewer, make_session, multiscale):
+    picture = discs((400, 400), [(200, 200)])
+    viewer.add_image([picture, picture[::2, ::2], picture[::4, ::4]] if multiscale else picture, name="picture")
+    session = make_session(viewer)
+    session.start()
+    y0, x0, y1, x1 = session.view()
+    assert 0 <= y0 < y1 <= 400
+    assert 0 <= x0 < x1 <= 400
+    assert y1 - y0 > 200
+
+
 # --- clicks
 
 

@@ -37,7 +37,9 @@ class Follower:
         from napari.layers import Image
 
         layer = self._session.viewer.layers.selection.active
-        if isinstance(layer, Image) and "napari-cellsam" not in layer.metadata:
+        if not isinstance(layer, Image) or "napari-cellsam" in layer.metadata:
+            return
+        if self._session.source is None or not self._session.source.uses(layer):  # it may be the other channel
             try:
                 self._session.use_image(layer)
             except ImageShapeError as error:

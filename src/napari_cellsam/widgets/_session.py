@@ -202,9 +202,9 @@ class Session:
             If it shows nothing of the image.
         """
         source = self._need_source()
-        (top, left), (bottom, right) = (
-            source.layer.corner_pixels[:, -2:] if not source.is_multiscale else ((0, 0), (0, 0))
-        )
+        layer = source.layer
+        zoom = layer.downsample_factors[layer.data_level][-2:] if source.is_multiscale else (1, 1)
+        (top, left), (bottom, right) = layer.corner_pixels[:, -2:] * zoom
         height, width = source.shape[-2:]
         region = max(int(top), 0), max(int(left), 0), min(int(bottom) + 1, height), min(int(right) + 1, width)
         if region[2] <= region[0] or region[3] <= region[1]:
@@ -334,9 +334,12 @@ class Session:
                 self.prompting.forget()
                 self._ledger = None
             ledger.close()
-        if self.source is not None and same_layer(self.source.layer, layer):
+        if self.source is not None and self.source.uses(layer):
+            main = self.source.layer
             self.automatic.drop()
             self._leave()
+            if not same_layer(main, layer):  # it was the other channel
+                self.use_image(main)
         self.changed.emit()
 
     def look_at(self, plane: Plane) -> None:
