@@ -138,15 +138,18 @@ def viewer(make_napari_viewer_proxy):
 
 
 @pytest.fixture
-def make_session(client, qtbot):
+def make_session(client, qtbot, tmp_path):
     """Return a function that begins a session on a viewer."""
+    from napari_cellsam.widgets._channel_memory import ChannelMemory
     from napari_cellsam.widgets._jobs import Jobs
     from napari_cellsam.widgets._session import Session
+    from napari_cellsam.widgets._settings_places import JsonFile
 
     made = []
 
     def make(viewer):
-        session = Session(viewer, Jobs(), FakeConnection(client), FakeStore())
+        memory = ChannelMemory(JsonFile(tmp_path / "channels.json"))
+        session = Session(viewer, Jobs(), FakeConnection(client), FakeStore(), memory)
         session.heard = []
         session.said.connect(lambda text, kind: session.heard.append(text))
         session.settle = lambda: settle(session, qtbot)

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from tests.widgets.conftest import DISCS, HANG_MS, discs
 
-from napari_cellsam.errors import ImageShapeError, ServiceUnavailableError
+from napari_cellsam.errors import ChannelError, ImageShapeError, ServiceUnavailableError
 from napari_cellsam.widgets._actions import ACTIONS, find_action, run_action
+from napari_cellsam.widgets._channels import ChannelMap, ChannelRef
 from napari_cellsam.widgets._features import table_of
 
 AREA = int((discs(centres=DISCS[:1]) > 0).sum())
@@ -493,3 +494,27 @@ def test_cells_know_where_they_come_from(session):
     assert table["detector_score"][1] == pytest.approx(0.9)
     assert np.isnan(table["detector_score"][0])
     assert table["n_prompts"] == [1, 0, 0, 0]
+
+
+def test_chosen_channels_are_given_to_the_model_and_remembered_for_pictures_like_it(viewer, make_session):
+    picture = np.stack([discs(), discs(centres=((50, 50),))], axis=-1)
+    viewer.add_image(np.moveaxis(picture, -1, 0), name="image 1")
+    session = make_session(viewer)
+    session.start()
+    session.set_channels(ChannelMap(cell=ChannelRef("image 1", 1), axis=0))
+    session.settle()
+    assert session.source.shape == (100, 110)
+    session.prompting.click(50, 50)
+    session.settle()
+    assert session.target.at((), 50, 50) == 1
+
+    viewer.add_image(np.moveaxis(picture, -1, 0), name="image 2")
+    session.settle()
+    assert session.source.channels == ChannelMap(cell=ChannelRef("image 2", 1), axis=0)
+
+
+def test_channels_that_do_not_exist_change_nothing(session):
+    before = session.source
+    with pytest.raises(ChannelError, match="no layer 'gone'"):
+        session.set_channels(ChannelMap(cell=ChannelRef("gone")))
+    assert session.source is before

@@ -119,6 +119,11 @@ class LabelsTarget:
             )
         return max((int(np.asarray(plane).max(initial=0)) for plane in data), default=0)
 
+    @property
+    def knows_highest(self) -> bool:
+        """Whether the highest number is known, so that `take_number` is quick."""
+        return self._next is not None
+
     def know_highest(self, number: int) -> None:
         """Take note of a number that is in use; the next cells get higher ones."""
         self._next = max(self._next or 1, number + 1)

@@ -7,16 +7,19 @@ from typing import TYPE_CHECKING
 
 from psygnal import Signal
 
-from napari_cellsam.errors import CellsamError, ImageShapeError, RequestCancelledError, ServiceError
+from napari_cellsam.errors import CellsamError, OutputError, RequestCancelledError, ServiceError
 from napari_cellsam.types import Image, Mask, Prompt, SegmentOptions
+from napari_cellsam.widgets._asking import Asking
 from napari_cellsam.widgets._automatic import Automatic, Rule
+from napari_cellsam.widgets._channel_memory import ChannelMemory
 from napari_cellsam.widgets._edits import Plane
 from napari_cellsam.widgets._follower import Follower
 from napari_cellsam.widgets._history import Action, History
 from napari_cellsam.widgets._jobs import Jobs
-from napari_cellsam.widgets._layers import LabelsTarget, add_labels, find_labels, same_layer
-from napari_cellsam.widgets._ledger import Ledger
-from napari_cellsam.widgets._plane_cache import PlaneCache
+from napari_cellsam.widgets._layers import LabelsTarget, same_layer
+from napari_cellsam.widgets._ledgers import Ledgers
+from napari_cellsam.widgets._looking import Looking, NoImageError
+from napari_cellsam.widgets._preview import ModelView
 from napari_cellsam.widgets._prompting import Prompting
 from napari_cellsam.widgets._records import CellTable
 
@@ -24,17 +27,12 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Labels, Layer
 
-    from napari_cellsam.service.transport import Call
+    from napari_cellsam.widgets._channels import ChannelMap
     from napari_cellsam.widgets._connection import AnyClient, Connection
-    from napari_cellsam.widgets._jobs import Report
     from napari_cellsam.widgets._preferences import Preferences, PreferenceStore
     from napari_cellsam.widgets._source import ImageSource
 
 __all__ = ["NoImageError", "Session"]
-
-
-class NoImageError(CellsamError):
-    """There is no image to work on."""
 
 
 class Session:
@@ -50,6 +48,8 @@ class Session:
         The viewer.
     jobs, connection, store
         Owned by the session from now on.
+    memory
+        Which channels were chosen for which pictures; the user's if None.
     """
 
     closed = Signal()
@@ -58,23 +58,38 @@ class Session:
     said = Signal(str, str)
     labels_used = Signal(object)
 
-    def __init__(self, viewer: ViewerModel, jobs: Jobs, connection: Connection, store: PreferenceStore) -> None:
-        self.viewer, self.jobs, self.connection, self._store = viewer, jobs, connection, store
-        self.source: ImageSource | None = None
-        self.rule: Rule = "fill"
+    def __init__(
+        self,
+        viewer: ViewerModel,
+        jobs: Jobs,
+        connection: Connection,
+        store: PreferenceStore,
+        memory: ChannelMemory | None = None,
+    ) -> None:
+        self.viewer, self.jobs, self.connection, self.store = viewer, jobs, connection, store
+        self.rule: Rule = store.value.rule
         self.clicking = False
-        self._ledgers: dict[object, Ledger] = {}
-        self._ledger: Ledger | None = None
-        self._read = PlaneCache()
+        self._looking = Looking(viewer, memory or ChannelMemory())
+        self._ledgers = Ledgers(viewer, self._looking, jobs)
+        self._asking = Asking(self)
         self._shown: Plane | None = None
         self.prompting = Prompting(self)
         self.automatic = Automatic(self)
-        self.prompting.changed.connect(self.changed.emit)
-        self.automatic.changed.connect(self.changed.emit)
+        self.model_view = ModelView(self)
+        self._ledgers.used.connect(self.labels_used.emit)
+        self._ledgers.failed.connect(self.failed)
+        self._asking.prefetched.connect(self.changed.emit)
+        for part in (self._ledgers, self.prompting, self.automatic, self.model_view):
+            part.changed.connect(self.changed.emit)
         connection.changed.connect(self._on_connection)
         self._follower = Follower(self)
 
     # --- what is worked on
+
+    @property
+    def source(self) -> ImageSource | None:
+        """The image that is looked at; None where there is none."""
+        return self._looking.source
 
     @property
     def target(self) -> LabelsTarget:
@@ -85,27 +100,27 @@ class Session:
         NoImageError
             If there is no image.
         """
-        return self._open_ledger().target
+        return self._ledgers.open().target
 
     @property
     def cells(self) -> CellTable:
         """The records of its cells."""
-        return self._open_ledger().cells
+        return self._ledgers.open().cells
 
     @property
     def history(self) -> History:
         """What was done to it."""
-        return self._open_ledger().history
+        return self._ledgers.open().history
 
     @property
     def has_target(self) -> bool:
         """Whether there is a labels layer already."""
-        return self._ledger is not None
+        return self._ledgers.current is not None
 
     @property
     def plane(self) -> Plane:
         """Which plane of the stack is shown."""
-        plane: Plane = self._need_source().plane
+        plane: Plane = self._looking.needed.plane
         return plane
 
     @property
@@ -116,7 +131,7 @@ class Session:
     @property
     def preferences(self) -> Preferences:
         """What the user has chosen once and for all."""
-        return self._store.value
+        return self.store.value
 
     @property
     def options(self) -> SegmentOptions:
@@ -136,19 +151,22 @@ class Session:
         ImageShapeError
             If the layer cannot be used.
         """
-        from napari_cellsam.widgets._source import ImageSource
+        if not self._looking.is_at(layer):
+            self._look_at(self._looking.find(layer))
 
-        if self.source is not None and same_layer(self.source.layer, layer):
-            return
-        source = ImageSource(self.viewer, layer)
-        self._leave()
-        self.source = source
-        labels = find_labels(self.viewer, source.layer, source.shape)
-        if labels is not None:
-            self._use(labels)
-        self._shown = None
-        self._follower.look()
-        self.changed.emit()
+    def set_channels(self, channels: ChannelMap) -> None:
+        """Let the model have other channels of the image; they are remembered for pictures like it.
+
+        Raises
+        ------
+        ChannelError, ImageShapeError
+            If the image cannot have them; nothing changes then.
+        """
+        self._look_at(self._looking.with_channels(channels))
+        try:
+            self._looking.remember()
+        except OutputError as error:
+            self.say(str(error), "warning")
 
     def use_labels(self, layer: Labels) -> None:
         """Write into a labels layer that the user chose.
@@ -158,26 +176,20 @@ class Session:
         ImageShapeError
             If its shape is not the image's.
         """
-        shape = tuple(self._need_source().shape)
-        if tuple(layer.data.shape) != shape:
-            raise ImageShapeError(
-                f"labels layer {layer.name!r} has shape {tuple(layer.data.shape)}; the image needs {shape}"
-            )
-        self.automatic.cancel()
-        self.prompting.forget()
-        self._use(layer)
+        self._quiet()
+        self._ledgers.choose(layer)
         self.changed.emit()
 
     def use_new_labels(self) -> None:
         """Write into a new labels layer."""
-        source = self._need_source()
-        self.use_labels(add_labels(self.viewer, source.layer, source.shape, source.placement))
-        self.viewer.layers.selection.active = source.layer
+        self._quiet()
+        self._ledgers.add()
+        self.changed.emit()
 
     def set_clicking(self, on: bool) -> None:
         """Turn click mode on or off."""
         if on:
-            self._open_ledger()
+            self._ledgers.open()
         else:
             self.prompting.accept()
         self.clicking = on
@@ -185,13 +197,11 @@ class Session:
 
     def holds(self, y: float, x: float) -> bool:
         """Return whether a place lies in the picture."""
-        height, width = self._need_source().shape[-2:]
-        return bool(-0.5 <= y < height - 0.5 and -0.5 <= x < width - 0.5)
+        return self._looking.holds(y, x)
 
     def to_yx(self, position: Sequence[float]) -> tuple[float, float]:
         """Return the pixel ``(y, x)`` at a position in the world's coordinates."""
-        y, x = self._need_source().to_data(position)[-2:]
-        return float(y), float(x)
+        return self._looking.to_yx(position)
 
     def view(self) -> tuple[int, int, int, int]:
         """Return the region ``(y0, x0, y1, x1)`` of the plane that the window shows, the end excluded.
@@ -201,24 +211,15 @@ class Session:
         ImageShapeError
             If it shows nothing of the image.
         """
-        source = self._need_source()
-        layer = source.layer
-        zoom = layer.downsample_factors[layer.data_level][-2:] if source.is_multiscale else (1, 1)
-        (top, left), (bottom, right) = layer.corner_pixels[:, -2:] * zoom
-        height, width = source.shape[-2:]
-        region = max(int(top), 0), max(int(left), 0), min(int(bottom) + 1, height), min(int(right) + 1, width)
-        if region[2] <= region[0] or region[3] <= region[1]:
-            raise ImageShapeError("The window shows nothing of the image; move it there first.")
-        return region
+        return self._looking.view()
 
     def planes(self) -> list[Plane]:
         """Return all planes of the stack."""
-        return list(self._need_source().planes())
+        return list(self._looking.needed.planes())
 
     def image_reader(self, plane: Plane) -> Callable[[], Image]:
         """Return what reads a plane in another thread; the newest one is kept."""
-        source = self._need_source()
-        return self._read.reader((source.signature(), plane), source.reader(plane))
+        return self._looking.reader(plane)
 
     # --- what is asked of the model
 
@@ -232,29 +233,24 @@ class Session:
         slot: str | None = None,
     ) -> None:
         """Ask the model for masks; ``done`` is called with them unless something newer of the topic was asked."""
-        read, options = self.image_reader(plane), self.options
-
-        def work(call: Call, report: Report) -> list[Mask]:  # noqa: ARG001 - there is nothing to report
-            return self.client.segment_prompts(read(), list(prompts), options, logits=True, slot=slot, call=call)
-
-        self.jobs.submit(work, on_done=done, on_error=self.failed, topic=topic)
+        self._asking.decode(plane, prompts, done, topic=topic, slot=slot)
 
     # --- what is done to the labels
 
     def apply(self, action: Action) -> None:
         """Do something to the labels, as one step of the history."""
-        self._open_ledger().apply(action)
+        self._ledgers.open().apply(action)
 
     def undo(self) -> None:
         """Take the newest step back."""
         self._quiet()
-        title = self._open_ledger().undo()
+        title = self._ledgers.open().undo()
         self.say("There is nothing to undo." if title is None else f"Undone: {title}.")
 
     def redo(self) -> None:
         """Do the step again that was taken back last."""
         self._quiet()
-        title = self._open_ledger().redo()
+        title = self._ledgers.open().redo()
         self.say("There is nothing to do again." if title is None else f"Done again: {title}.")
 
     def cancel(self) -> None:
@@ -281,59 +277,17 @@ class Session:
     def close(self) -> None:
         """Let go of everything; layers stay as they are."""
         self._follower.close()
-        self.automatic.close()
-        self.jobs.close()
-        self.connection.close()
-        for ledger in self._ledgers.values():
-            ledger.close()
-        self._ledgers.clear()
-        self._store.close()
+        for part in (self.model_view, self.automatic, self.jobs, self.connection, self._ledgers, self.store):
+            part.close()
         self.closed.emit()
 
     # --- how it follows the viewer
 
-    def _open_ledger(self) -> Ledger:
-        """Return the ledger of the labels; a layer is added if there is none."""
-        if self._ledger is None:
-            source = self._need_source()
-            self._use(add_labels(self.viewer, source.layer, source.shape, source.placement))
-            self.viewer.layers.selection.active = source.layer
-        assert self._ledger is not None  # noqa: S101 - made just now
-        return self._ledger
-
-    def _use(self, layer: Labels) -> None:
-        if layer.unique_id not in self._ledgers:
-            ledger = self._ledgers[layer.unique_id] = Ledger(layer)
-            ledger.changed.connect(self.changed.emit)
-            self.labels_used.emit(layer)
-        self._ledger = self._ledgers[layer.unique_id]
-
-    def _need_source(self) -> ImageSource:
-        if self.source is None:
-            raise NoImageError("There is no image to work on: open one, and click its layer.")
-        return self.source
-
-    def _leave(self) -> None:
-        """Work on nothing."""
-        self._quiet()
-        self.jobs.cancel("prefetch")
-        self.source, self._ledger = None, None
-        self._read.clear()
-
-    def _quiet(self) -> None:
-        """Stop what would write into the labels."""
-        self.automatic.cancel()
-        self.prompting.forget()
-
     def forget_layer(self, layer: Layer) -> None:
         """Let go of a layer that was removed."""
-        ledger = self._ledgers.pop(layer.unique_id, None)
-        if ledger is not None:
-            if ledger is self._ledger:
-                self.automatic.drop()
-                self.prompting.forget()
-                self._ledger = None
-            ledger.close()
+        if self._ledgers.forget(layer):
+            self.automatic.drop()
+            self.prompting.forget()
         if self.source is not None and self.source.uses(layer):
             main = self.source.layer
             self.automatic.drop()
@@ -347,25 +301,31 @@ class Session:
         if plane != self._shown:
             self._shown = plane
             self.prompting.forget()
-            self._prefetch()
+            self._asking.prefetch()
             self.changed.emit()
+
+    def _look_at(self, source: ImageSource) -> None:
+        """Work on an image from now on."""
+        self._leave()
+        self._looking.source = source
+        self._ledgers.find()
+        self._shown = None
+        self._follower.look()
+        self.changed.emit()
+
+    def _leave(self) -> None:
+        """Work on nothing."""
+        self._quiet()
+        self._asking.stop_prefetch()
+        self._looking.leave()
+        self._ledgers.leave()
+
+    def _quiet(self) -> None:
+        """Stop what would write into the labels."""
+        self.automatic.cancel()
+        self.prompting.forget()
 
     def _on_connection(self) -> None:
         if self.connection.state == "ready":
-            self._prefetch()
+            self._asking.prefetch()
         self.changed.emit()
-
-    def _prefetch(self) -> None:
-        """Let the model look at the plane while the user does."""
-        if self.connection.state != "ready" or self.source is None:
-            return
-        try:
-            read, options = self.image_reader(self.plane), self.options
-        except CellsamError as error:
-            self.say(str(error), "warning")
-            return
-
-        def work(call: Call, report: Report) -> object:  # noqa: ARG001
-            return self.client.prefetch(read(), options, call=call)
-
-        self.jobs.submit(work, on_done=lambda _: self.changed.emit(), on_error=self.failed, topic="prefetch")

@@ -1,0 +1,71 @@
+"""Asking the model: for the outlines of cells, and to look at a plane before anything is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from psygnal import Signal
+
+from napari_cellsam.errors import CellsamError
+
+if TYPE_CHECKING:
+    from napari_cellsam.service.transport import Call
+    from napari_cellsam.types import Mask, Prompt
+    from napari_cellsam.widgets._edits import Plane
+    from napari_cellsam.widgets._jobs import Report
+    from napari_cellsam.widgets._session import Session
+
+__all__ = ["Asking"]
+
+_PREFETCH = "prefetch"
+
+
+class Asking:
+    """Sends a session's requests, and brings the answers.
+
+    ``prefetched`` is emitted when the model has looked at the plane that is shown.
+    """
+
+    prefetched = Signal()
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def decode(
+        self,
+        plane: Plane,
+        prompts: Sequence[Prompt],
+        done: Callable[[list[Mask]], None],
+        *,
+        topic: str | None,
+        slot: str | None = None,
+    ) -> None:
+        """Ask for masks; ``done`` gets them unless something newer of the topic was asked."""
+        session = self._session
+        read, options = session.image_reader(plane), session.options
+
+        def work(call: Call, report: Report) -> list[Mask]:  # noqa: ARG001 - there is nothing to report
+            return session.client.segment_prompts(read(), list(prompts), options, logits=True, slot=slot, call=call)
+
+        session.jobs.submit(work, on_done=done, on_error=session.failed, topic=topic)
+
+    def prefetch(self) -> None:
+        """Let the model look at the plane while the user does; nothing happens while there is no model or no image."""
+        session = self._session
+        if session.connection.state != "ready" or session.source is None:
+            return
+        try:
+            read, options = session.image_reader(session.plane), session.options
+        except CellsamError as error:
+            session.say(str(error), "warning")
+            return
+
+        def work(call: Call, report: Report) -> object:  # noqa: ARG001
+            return session.client.prefetch(read(), options, call=call)
+
+        session.jobs.submit(work, on_done=lambda _: self.prefetched.emit(), on_error=session.failed, topic=_PREFETCH)
+
+    def stop_prefetch(self) -> None:
+        """Let the model look at something else."""
+        self._session.jobs.cancel(_PREFETCH)

@@ -1,0 +1,133 @@
+"""The ledgers of a viewer: one for each labels layer that was written into."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from psygnal import Signal
+
+from napari_cellsam.errors import CellsamError, ImageShapeError
+from napari_cellsam.widgets._layers import add_labels, find_labels
+from napari_cellsam.widgets._ledger import Ledger
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Labels, Layer
+
+    from napari_cellsam.widgets._jobs import Jobs
+    from napari_cellsam.widgets._looking import Looking
+
+__all__ = ["Ledgers"]
+
+
+class Ledgers:
+    """Keeps each labels layer's cells and history while the layer lives, also while another one is written into.
+
+    ``changed`` is emitted after each step in one of them; ``used`` with a layer that is written into for the first
+    time; ``failed`` with an error.
+
+    Parameters
+    ----------
+    viewer
+        Whose layers there are.
+    looking
+        Whose cells they are.
+    jobs
+        Where layers are read.
+
+    Attributes
+    ----------
+    current
+        Of the layer that is written into; None where there is none.
+    """
+
+    changed = Signal()
+    used = Signal(object)
+    failed = Signal(CellsamError)
+
+    def __init__(self, viewer: ViewerModel, looking: Looking, jobs: Jobs) -> None:
+        self._viewer, self._looking, self._jobs = viewer, looking, jobs
+        self.current: Ledger | None = None
+        self._ledgers: dict[object, Ledger] = {}
+
+    def open(self) -> Ledger:
+        """Return the ledger of the layer that is written into; ours is added if there is none.
+
+        Raises
+        ------
+        NoImageError
+            If there is no image.
+        """
+        return self.current or self.add()
+
+    def add(self) -> Ledger:
+        """Write into a new layer of ours; the image stays the active one."""
+        source = self._looking.needed
+        layer = add_labels(self._viewer, source.layer, source.shape, source.placement)
+        self._viewer.layers.selection.active = source.layer
+        ledger = self._use(layer)
+        ledger.target.know_highest(0)
+        return ledger
+
+    def find(self) -> None:
+        """Write into the layer of ours that belongs to the image, if there is one."""
+        source = self._looking.needed
+        layer = find_labels(self._viewer, source.layer, source.shape)
+        if layer is not None:
+            self._write_into(layer)
+
+    def choose(self, layer: Labels) -> None:
+        """Write into a layer that the user chose.
+
+        Raises
+        ------
+        ImageShapeError
+            If its shape is not the image's.
+        """
+        shape = tuple(self._looking.needed.shape)
+        if tuple(layer.data.shape) != shape:
+            raise ImageShapeError(
+                f"labels layer {layer.name!r} has shape {tuple(layer.data.shape)}; the image needs {shape}"
+            )
+        self._write_into(layer)
+
+    def leave(self) -> None:
+        """Write into none."""
+        self.current = None
+
+    def forget(self, layer: Layer) -> bool:
+        """Let go of a layer that was removed; return whether it was the one that is written into."""
+        ledger = self._ledgers.pop(layer.unique_id, None)
+        if ledger is None:
+            return False
+        ledger.close()
+        if ledger is not self.current:
+            return False
+        self.current = None
+        return True
+
+    def close(self) -> None:
+        """Let go of all; the layers stay as they are."""
+        for ledger in self._ledgers.values():
+            ledger.close()
+        self._ledgers.clear()
+        self.current = None
+
+    def _use(self, layer: Labels) -> Ledger:
+        key = layer.unique_id
+        if key not in self._ledgers:
+            ledger = self._ledgers[key] = Ledger(layer)
+            ledger.changed.connect(self.changed.emit)
+            self.used.emit(layer)
+        self.current = self._ledgers[key]
+        return self.current
+
+    def _write_into(self, layer: Labels) -> None:
+        """Write into a layer that may hold cells; their highest number is looked for meanwhile."""
+        target = self._use(layer).target
+        if not target.knows_highest:
+            self._jobs.submit(
+                lambda call, report: target.find_highest(),  # noqa: ARG005 - it is too short to be cancelled
+                on_done=target.know_highest,
+                on_error=self.failed.emit,
+            )
