@@ -150,7 +150,7 @@ def split_at_points(
         markers[y, x] = number
     if landscape is None:
         landscape = ndimage.distance_transform_edt(np.pad(inside, 1))[1:-1, 1:-1]
-    parts = watershed(-np.asarray(landscape, float), markers, mask=inside)
+    parts = watershed(-np.asarray(landscape, float), markers, mask=inside)  # type: ignore[no-untyped-call]
     return _nearest(crop, inside, np.array([0, label, *new_labels], crop.dtype)[parts])
 
 
@@ -284,7 +284,7 @@ def _drawn(line: NDArray[np.float64], shape: tuple[int, ...]) -> Bools:
     drawn = np.zeros(shape, bool)
     points = np.round(line).astype(int)
     for (y0, x0), (y1, x1) in pairwise(points):
-        rows, columns = pixels_of(y0, x0, y1, x1)
+        rows, columns = pixels_of(y0, x0, y1, x1)  # type: ignore[no-untyped-call]
         there = (rows >= 0) & (rows < shape[0]) & (columns >= 0) & (columns < shape[1])
         drawn[rows[there], columns[there]] = True
     return drawn
