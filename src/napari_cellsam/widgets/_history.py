@@ -3,57 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 
 from psygnal import Signal
 
+from napari_cellsam.editing.actions import Action
 from napari_cellsam.errors import OptionError
-from napari_cellsam.widgets._edits import CropEdit
-from napari_cellsam.widgets._records import RecordChange
 
 __all__ = ["Action", "History"]
-
-_OVERHEAD_BYTES = 512  # of an action beside its pixels
-
-
-@dataclass(frozen=True, eq=False)
-class Action:
-    """Something the user did.
-
-    Attributes
-    ----------
-    title
-        What the menu says, such as ``"delete cell 12"``.
-    edits
-        Pixels that changed, in order.
-    changes
-        Records that changed, in order.
-    group
-        Actions of one group are one step however many there are: an automatic run grows while its cells come in.
-    """
-
-    title: str
-    edits: tuple[CropEdit, ...] = ()
-    changes: tuple[RecordChange, ...] = ()
-    group: object | None = None
-
-    @property
-    def n_bytes(self) -> int:
-        """Memory that the action holds."""
-        return _OVERHEAD_BYTES * (1 + len(self.edits) + len(self.changes)) + sum(edit.n_bytes for edit in self.edits)
-
-    def inverse(self) -> Action:
-        """Return the action that takes this one back."""
-        return Action(
-            self.title,
-            tuple(edit.inverse() for edit in reversed(self.edits)),
-            tuple(change.inverse() for change in reversed(self.changes)),
-            self.group,
-        )
-
-    def then(self, other: Action) -> Action:
-        """Return this action and another one as one."""
-        return Action(self.title, self.edits + other.edits, self.changes + other.changes, self.group)
 
 
 class History:
