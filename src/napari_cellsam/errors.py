@@ -17,6 +17,7 @@ Every message says what was got and what to do about it::
     ├── DeviceError           the requested device or precision does not exist here
     │   └── DeviceMemoryError     the device's memory does not hold even the smallest step
     ├── OutputError           a result that cannot be written where it was asked to go
+    ├── JournalError          a journal of edits that cannot be read or does not fit
     ├── DatasetError          a folder of training pictures that cannot be used
     └── ServiceError          a model service that did not answer as it should
         ├── ServiceUnavailableError  it cannot be reached, has died, or is shutting down
@@ -45,6 +46,7 @@ __all__ = [
     "ImageReadError",
     "ImageShapeError",
     "ImageTooLargeError",
+    "JournalError",
     "LimitExceededError",
     "MessageError",
     "ModelError",
@@ -122,6 +124,10 @@ class DeviceMemoryError(DeviceError):
 
 class OutputError(CellsamError):
     """A result that cannot be written where it was asked to go."""
+
+
+class JournalError(CellsamError):
+    """A journal of edits that cannot be read, or does not fit what it is used for."""
 
 
 class DatasetError(CellsamError):
