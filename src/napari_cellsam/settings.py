@@ -1,7 +1,8 @@
 """The folders in which napari-cellsam keeps things between runs.
 
 Each can be moved by an environment variable: ``NAPARI_CELLSAM_CACHE_DIR`` (downloaded weights, embeddings),
-``NAPARI_CELLSAM_CONFIG_DIR`` (accepted licences), ``NAPARI_CELLSAM_MODELS_DIR`` (models that the user added).
+``NAPARI_CELLSAM_CONFIG_DIR`` (accepted licences), ``NAPARI_CELLSAM_MODELS_DIR`` (models that the user added),
+``NAPARI_CELLSAM_JOURNALS_DIR`` (journals of what was done to images beside which nothing can be written).
 None is made before something is written into it.
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-__all__ = ["cache_dir", "config_dir", "models_dir"]
+__all__ = ["cache_dir", "config_dir", "journals_dir", "models_dir"]
 
 _APPLICATION = "napari-cellsam"
 
@@ -34,6 +35,13 @@ def models_dir() -> Path:
     from platformdirs import user_data_path
 
     return _moved("MODELS") or user_data_path(_APPLICATION, appauthor=False) / "models"
+
+
+def journals_dir() -> Path:
+    """Return the folder for journals of images beside which nothing can be written."""
+    from platformdirs import user_data_path
+
+    return _moved("JOURNALS") or user_data_path(_APPLICATION, appauthor=False) / "journals"
 
 
 def _moved(name: str) -> Path | None:

@@ -20,14 +20,14 @@ from napari_cellsam.editing import journal_writer
 from napari_cellsam.editing.actions import Action
 from napari_cellsam.editing.edits import CropEdit, edit_between
 from napari_cellsam.editing.journal import read_steps, replay, summarize
-from napari_cellsam.editing.journal_format import MAGIC, frame_of
-from napari_cellsam.editing.journal_writer import JournalWriter, opening_of
+from napari_cellsam.editing.journal_format import MAGIC, Opening, frame_of
+from napari_cellsam.editing.journal_writer import JournalWriter
 from napari_cellsam.editing.records import CellRecord, RecordChange
 from napari_cellsam.errors import JournalError, OutputError
 from napari_cellsam.types import Prompt
 
 SHAPE = (12, 16)
-OPENING = opening_of("a picture", SHAPE, "uint32")
+OPENING = Opening(name="a picture", shape=SHAPE, dtype="uint32")
 
 
 def cell(label, top, left, size=3, **record):
@@ -117,7 +117,7 @@ def test_a_plane_of_a_stack_is_told_from_the_others(tmp_path):
     edit = CropEdit(
         (1, 0), np.array([2], np.int32), np.array([3], np.int32), np.zeros(1, np.uint32), np.array([9], np.uint32)
     )
-    write(tmp_path / "a.cellsam", [Action("dot", (edit,))], opening_of("stack", (2, 2, 5, 6), "uint16"))
+    write(tmp_path / "a.cellsam", [Action("dot", (edit,))], Opening(name="stack", shape=(2, 2, 5, 6), dtype="uint16"))
     labels = replay(tmp_path / "a.cellsam").labels
     assert labels.dtype == np.uint16
     assert labels[1, 0, 2, 3] == 9
@@ -134,7 +134,7 @@ def test_any_edit_comes_back_as_it_was(tmp_path_factory, before, now):
     edits = [
         edit for edit in (edit_between((), (0, 0), before * 0, before), edit_between((), (0, 0), before, now)) if edit
     ]
-    write(path, [Action("any", tuple(edits))], opening_of("small", (5, 6), "uint32"))
+    write(path, [Action("any", tuple(edits))], Opening(name="small", shape=(5, 6), dtype="uint32"))
     assert np.array_equal(replay(path).labels, now)
 
 
@@ -199,13 +199,13 @@ def test_the_journal_of_another_image_is_refused_and_not_touched(tmp_path):
     write(path)
     data = path.read_bytes()
     with pytest.raises(JournalError, match=r"shape \(12, 16\)"):
-        JournalWriter(path, opening_of("other", (5, 5), "uint32"))
+        JournalWriter(path, Opening(name="other", shape=(5, 5), dtype="uint32"))
     assert path.read_bytes() == data
 
 
 def test_a_journal_of_a_newer_program_is_refused(tmp_path):
     path = tmp_path / "a.cellsam"
-    newer = type(OPENING)(format=99, program="napari-cellsam 99", name="x", shape=SHAPE, dtype="uint32", begun=0.0)
+    newer = Opening(format=99, program="napari-cellsam 99", name="x", shape=SHAPE, dtype="uint32", begun=0.0)
     path.write_bytes(MAGIC + frame_of(newer, 0)[0])
     with pytest.raises(JournalError, match="written by napari-cellsam 99"):
         replay(path)
@@ -216,7 +216,7 @@ def test_a_journal_of_a_newer_program_is_refused(tmp_path):
 )
 def test_labels_that_cannot_be_are_refused(tmp_path, shape, dtype):
     path = tmp_path / "a.cellsam"
-    write(path, [], opening_of("x", shape, dtype))
+    write(path, [], Opening(name="x", shape=shape, dtype=dtype))
     with pytest.raises(JournalError, match="labels of"):
         replay(path)
 

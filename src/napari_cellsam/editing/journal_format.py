@@ -8,8 +8,10 @@ the body, begun with that of the frame before, so a frame counts only after all 
 from __future__ import annotations
 
 import struct
+import time
 import zlib
 from collections.abc import Iterator
+from importlib.metadata import version
 from typing import Any, BinaryIO, Literal, TypeAlias
 
 import msgspec
@@ -22,13 +24,18 @@ from napari_cellsam.editing.records import CellRecord, Origin, RecordChange
 from napari_cellsam.errors import CellsamError, JournalError
 from napari_cellsam.types import Prompt
 
-__all__ = ["MAGIC", "Frame", "Opening", "Step", "frame_of", "frames_in", "step_of"]
+__all__ = ["MAGIC", "Frame", "Kind", "Opening", "Step", "frame_of", "frames_in", "step_of"]
 
 MAGIC = b"CELLSAM JOURNAL\n"
 FORMAT = 1
+Kind = Literal["base", "do", "undo", "redo"]
 _HEAD = struct.Struct("<II")
 _MOST_BYTES = 2**30  # in a frame
 _MOST_PIXELS = 2**31
+
+
+def _program() -> str:
+    return f"napari-cellsam {version('napari-cellsam')}"
 
 
 class Opening(msgspec.Struct, frozen=True, kw_only=True, tag="opening"):
@@ -44,16 +51,20 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True, tag="opening"):
         Of the labels.
     begun
         Seconds since 1970.
+    plane, image_id
+        A plane of the stack, and the content of the image there, by which it is known again; None if that is not known.
     pixel_size_um
         ``(y, x)`` size of a pixel in micrometres, or None where it is not known.
     """
 
     format: int = FORMAT
-    program: str
+    program: str = msgspec.field(default_factory=_program)
     name: str
     shape: tuple[int, ...]
     dtype: str
-    begun: float
+    begun: float = msgspec.field(default_factory=time.time)
+    plane: tuple[int, ...] = ()
+    image_id: str | None = None
     pixel_size_um: tuple[float, float] | None = None
 
 
@@ -89,7 +100,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, tag="step"):
     Attributes
     ----------
     kind
-        ``"do"``; or ``"undo"`` and ``"redo"``, whose edits are those that were really made.
+        ``"do"``; ``"undo"`` and ``"redo"``, whose edits are those that were really made; or ``"base"`` for what was
+        there before.
     title
         What it was.
     time
@@ -98,7 +110,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, tag="step"):
         Steps of one group are one step for the user; None if it stands alone.
     """
 
-    kind: Literal["do", "undo", "redo"]
+    kind: Kind
     title: str
     time: float
     group: int | None
@@ -133,7 +145,7 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Frame] = msgspec.msgpack.Decoder(Opening | Step)
 
 
-def step_of(kind: Literal["do", "undo", "redo"], action: Action, time: float, group: int | None) -> Step:
+def step_of(kind: Kind, action: Action, time: float, group: int | None) -> Step:
     """Return an action as a step of a journal."""
     return Step(
         kind=kind,

@@ -8,13 +8,12 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from importlib.metadata import version
 from io import FileIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from napari_cellsam.editing.journal import JournalSummary, summarize
-from napari_cellsam.editing.journal_format import MAGIC, Frame, Opening, frame_of, step_of
+from napari_cellsam.editing.journal_format import MAGIC, Frame, Kind, Opening, frame_of, step_of
 from napari_cellsam.errors import JournalError, OutputError
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
     from napari_cellsam.editing.actions import Action
 
-__all__ = ["JournalWriter", "opening_of"]
+__all__ = ["JournalWriter"]
 
 _logger = logging.getLogger(__name__)
 
@@ -30,28 +29,8 @@ _RETRY_S = 2.0
 _CLOSING_S = 5.0
 _AT_ONCE = 256  # frames in one write
 
-Kind = Literal["do", "undo", "redo"]
-
 if TYPE_CHECKING:
     _Taken: TypeAlias = tuple[Kind, Action, float]
-
-
-def opening_of(
-    name: str, shape: tuple[int, ...], dtype: str, pixel_size_um: tuple[float, float] | None = None
-) -> Opening:
-    """Return the beginning of a journal.
-
-    Parameters
-    ----------
-    name
-        Of the image.
-    shape, dtype
-        Of the labels.
-    pixel_size_um
-        ``(y, x)`` size of a pixel in micrometres, or None where it is not known.
-    """
-    program = f"napari-cellsam {version('napari-cellsam')}"
-    return Opening(program=program, name=name, shape=shape, dtype=dtype, begun=time.time(), pixel_size_um=pixel_size_um)
 
 
 class JournalWriter:
@@ -107,7 +86,8 @@ class JournalWriter:
         Parameters
         ----------
         kind
-            ``"do"``; ``"undo"`` and ``"redo"`` with the edits that were really made.
+            ``"do"``; ``"undo"`` and ``"redo"`` with the edits that were really made; ``"base"`` for what was there
+            before.
         action
             What was done.
         """
