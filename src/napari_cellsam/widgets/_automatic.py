@@ -2,65 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from psygnal import Signal
 from qtpy.QtCore import QTimer
 
-from napari_cellsam.types import Cell, Image, Mask
-from napari_cellsam.widgets._cell_writer import CellWriter, erasing
-from napari_cellsam.widgets._edits import CropEdit, Plane
-from napari_cellsam.widgets._records import CellRecord, RecordChange
+from napari_cellsam.errors import OptionError
+from napari_cellsam.widgets._cell_writer import CellWriter
+from napari_cellsam.widgets._edits import Plane
+from napari_cellsam.widgets._preferences import RULES, Rule
+from napari_cellsam.widgets._run_progress import RunProgress
+from napari_cellsam.widgets._search import Advanced, FoundCells, OldCells, PlaneDone, Search, Task
+from napari_cellsam.widgets._search_region import Box, Region
 
 if TYPE_CHECKING:
     from napari_cellsam.errors import CellsamError
-    from napari_cellsam.service.transport import Call
-    from napari_cellsam.widgets._jobs import Job, Report
     from napari_cellsam.widgets._session import Session
 
 __all__ = ["Automatic", "Region", "Rule"]
 
-Region = tuple[int, int, int, int]
-"""``(y0, x0, y1, x1)`` in pixels, the last row and column excluded."""
-
-Rule = Literal["fill", "replace"]
-"""What happens to cells that are there: ``"fill"`` keeps all, ``"replace"`` those that a person touched."""
-
 _TOPIC = "automatic"
 _TICK_MS = 15
 _BUDGET_S = 0.012  # of the GUI thread, a tick
-_MARGIN_PX = 48  # around a region, so that cells at its border are seen whole
-
-
-@dataclass(frozen=True)
-class _Advanced:
-    done: int
-    total: int
-
-
-@dataclass(frozen=True, eq=False)
-class _FoundCells:
-    plane: Plane
-    cells: tuple[Cell, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class _Erased:
-    edits: list[CropEdit]
-    changes: list[RecordChange]
-
-
-@dataclass(frozen=True, eq=False)
-class _Task:
-    """One plane, or a part of it: how its picture is had, and which automatic cells go first."""
-
-    plane: Plane
-    read: Callable[[], Image]
-    region: Region | None
-    unwanted: tuple[CellRecord, ...]
 
 
 class Automatic:
@@ -73,10 +38,10 @@ class Automatic:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._job: Job[Any] | None = None
         self._writer: CellWriter | None = None
-        self._last_words: str | None = None
-        self.progress = (0, 0)
+        self._notes: tuple[str, ...] | None = None
+        self._error: CellsamError | None = None
+        self._progress, self._n_planes, self._begun_s = RunProgress(), 1, 0.0
         self._timer = QTimer()
         self._timer.setInterval(_TICK_MS)
         self._timer.timeout.connect(self._tick)
@@ -86,7 +51,20 @@ class Automatic:
         """Whether a run is under way, or some of its cells wait to be written."""
         return self._writer is not None
 
-    def run(self, planes: Sequence[Plane] | None = None, region: Region | None = None, rule: Rule = "fill") -> None:
+    @property
+    def progress(self) -> tuple[int, int]:
+        """Tiles done and tiles in all, as many for each plane as for the one that is searched; 0 of 0 without a run."""
+        now = self._progress
+        return now.plane * now.n_tiles + now.tiles, now.n_planes * now.n_tiles
+
+    @property
+    def progress_text(self) -> str:
+        """How far the run is, in words; empty without one."""
+        return self._progress.text if self.running else ""
+
+    def run(
+        self, planes: Sequence[Plane] | None = None, region: Region | Box | None = None, rule: Rule = "fill"
+    ) -> None:
         """Find all cells.
 
         Parameters
@@ -94,40 +72,44 @@ class Automatic:
         planes
             Which; the one that is shown when None.
         region
-            Part of each plane; all of it when None.
+            Part of each plane: a box, or what shapes enclose; all of it when None. Cells belong to it whose middle
+            lies in it.
         rule
-            What happens to cells that are there.
+            What happens to cells that are there: ``"fill"`` keeps all, ``"replace"`` those that a person touched;
+            ``"new"`` leaves their layer as it is, and adds another one.
+
+        Raises
+        ------
+        NoImageError, ImageShapeError
+            If there is no image, or the window shows no plane of it.
+        OptionError
+            If there is no such rule.
         """
         session = self._session
+        if rule not in RULES:
+            raise OptionError(f"rule is {rule!r}; expected {' or '.join(map(repr, RULES))}")
         self.cancel()
-        planes = [session.plane] if planes is None else list(planes)
-        tasks = [_Task(plane, session.image_reader(plane), region, self._unwanted(plane, rule)) for plane in planes]
-        what = "the view" if region else "the image" if len(planes) == 1 else "all planes"
-        self._writer, self._last_words, self.progress = CellWriter(session, f"segment {what}"), None, (0, 0)
-        options = session.options
-
-        def work(call: Call, report: Report) -> tuple[str, ...]:
-            notes: dict[str, None] = {}
-            for number, task in enumerate(tasks):
-
-                def advanced(done: int, total: int, number: int = number) -> None:
-                    report(_Advanced(number * total + done, len(tasks) * total))
-
-                notes |= dict.fromkeys(self._segment(task, options, advanced, call, report))
-            return tuple(notes)
-
-        self._job = session.jobs.submit(
-            work, on_done=self._done, on_error=self._failed, on_report=self._heard, topic=_TOPIC
+        planes, part = [session.plane] if planes is None else list(planes), Region.of(region)
+        readers = [session.image_reader(plane) for plane in planes]
+        if rule == "new" and session.has_target:
+            session.use_new_labels()
+        target = session.target
+        tasks = [Task(p, read, part, self._old(p, rule)) for p, read in zip(planes, readers, strict=True)]
+        self._begin(CellWriter(session, f"segment {_what(part, len(planes))}"), len(planes))
+        session.jobs.submit(
+            Search(lambda: session.client, target, tasks, session.options),
+            on_done=self._done,
+            on_error=self._failed,
+            on_report=self._heard,
+            topic=_TOPIC,
         )
-        self._timer.start()
         self.changed.emit()
 
     def cancel(self) -> None:
-        """End the run; the cells that were found stay."""
-        if self._job is None or self._writer is None:
+        """End the run; the cells that were written stay, and so do old ones where no new ones are."""
+        if self._writer is None:
             return
         self._session.jobs.cancel(_TOPIC)
-        self._writer.write()
         self._end(f"Cancelled. {self._writer.n_written} cells were found, and stay.")
 
     def drop(self) -> None:
@@ -137,88 +119,64 @@ class Automatic:
 
     def close(self) -> None:
         """Let go; nothing more is written."""
-        self._writer = self._job = None
+        self._writer = None
         self._timer.stop()
         self._timer.deleteLater()
 
-    def _unwanted(self, plane: Plane, rule: Rule) -> tuple[CellRecord, ...]:
-        if rule == "fill":
-            return ()
-        return tuple(r for r in self._session.cells if r.plane == plane and r.origin == "automatic")
+    def _old(self, plane: Plane, rule: Rule) -> frozenset[int]:
+        """Return the cells that give way to new ones."""
+        return frozenset(self._session.cells.labels_of(plane, ["automatic"]) if rule == "replace" else ())
 
-    def _segment(
-        self, task: _Task, options: Any, advanced: Callable[[int, int], None], call: Call, report: Report
-    ) -> tuple[str, ...]:
-        """Segment one plane, in a thread of its own; return what the user should know."""
-        image, corner = _part(task.read(), task.region)
-        if task.unwanted:
-            region = task.region or (0, 0, *image.shape)
-            labels = self._session.target.read(task.plane, np.s_[region[0] : region[2], region[1] : region[3]])
-            report(_Erased(*erasing(task.plane, labels, region[:2], task.unwanted)))
+    def _begin(self, writer: CellWriter, n_planes: int) -> None:
+        self._writer, self._notes, self._error = writer, None, None
+        self._n_planes, self._begun_s = n_planes, time.monotonic()
+        self._progress = RunProgress(n_planes=n_planes)
+        self._timer.start()
 
-        def found(cells: tuple[Cell, ...]) -> None:
-            moved = (_moved(cell, corner) for cell in cells)
-            report(_FoundCells(task.plane, tuple(c for c in moved if task.region is None or _lies_in(c, task.region))))
-
-        result = self._session.client.segment(image, options, on_progress=advanced, on_cells=found, call=call)
-        return result.notes
-
-    def _heard(self, news: _FoundCells | _Erased | _Advanced) -> None:
+    def _heard(self, news: Any) -> None:
         if self._writer is None:
             return
-        if isinstance(news, _FoundCells):
+        if isinstance(news, FoundCells):
             self._writer.add(news.plane, news.cells)
-        elif isinstance(news, _Erased):
-            self._writer.add_edits(news.edits, news.changes)
-        else:
-            self.progress = news.done, news.total
+        elif isinstance(news, OldCells):
+            self._writer.give_way(news.plane, news.edits)
+        elif isinstance(news, PlaneDone):
+            self._writer.finish(news.plane)
+        elif isinstance(news, Advanced):
+            n_tiles = news.total or self._progress.n_tiles  # planes have as many tiles as the one before
+            elapsed_s = time.monotonic() - self._begun_s
+            self._progress = RunProgress(news.number, self._n_planes, news.done, n_tiles, elapsed_s)
             self.changed.emit()
 
     def _tick(self) -> None:
         """Write cells for as long as the window may wait."""
-        if self._writer is None:
+        if self._writer is None or self._writer.write(_BUDGET_S):
             return
-        more = self._writer.write(_BUDGET_S)
-        if not more and self._last_words is not None:
-            self._end(" ".join((f"{self._writer.n_written} cells were added.", self._last_words)).strip())
+        if self._error is not None:
+            error = self._error
+            self._end("")
+            self._session.failed(error)
+        elif self._notes is not None:
+            gone = f" {self._writer.n_erased} older ones went." if self._writer.n_erased else ""
+            notes = "".join(f" {note[:1].upper()}{note[1:]}." for note in self._notes)
+            self._end(f"{self._writer.n_written} cells were added.{gone}{notes}")
 
     def _done(self, notes: tuple[str, ...]) -> None:
-        self._job = None
-        self._last_words = " ".join(f"{note[:1].upper()}{note[1:]}." for note in notes)
+        self._notes = notes
 
     def _failed(self, error: CellsamError) -> None:
-        if self._writer is not None:
-            self._writer.write()
-        self._end("")
-        self._session.failed(error)
+        self._error = error  # told when the cells that came in are written
 
     def _end(self, text: str) -> None:
         self._timer.stop()
-        self._writer = self._job = None
-        self.progress = (0, 0)
+        self._writer = None
+        self._progress = RunProgress()
         if text:
             self._session.say(text)
         self.changed.emit()
 
 
-def _part(image: Image, region: Region | None) -> tuple[Image, tuple[int, int]]:
-    """Return the part of an image around a region, and the part's first pixel."""
-    if region is None:
-        return image, (0, 0)
-    y0, x0, y1, x1 = region
-    top, left = max(y0 - _MARGIN_PX, 0), max(x0 - _MARGIN_PX, 0)
-    pixels = image.pixels[top : y1 + _MARGIN_PX, left : x1 + _MARGIN_PX].copy()
-    return Image(pixels, image.nuclear, image.cell, image.rgb, image.pixel_size_um), (top, left)
-
-
-def _moved(cell: Cell, corner: tuple[int, int]) -> Cell:
-    """Return a cell of a part in pixels of the plane."""
-    y, x = cell.mask.corner
-    return Cell(Mask(cell.mask.crop, (y + corner[0], x + corner[1]), cell.mask.score), cell.score)
-
-
-def _lies_in(cell: Cell, region: Region) -> bool:
-    """Return whether a cell's middle lies in a region."""
-    y0, x0, y1, x1 = cell.mask.box
-    y, x = (y0 + y1) / 2, (x0 + x1) / 2
-    return region[0] <= y < region[2] and region[1] <= x < region[3]
+def _what(region: Region | None, n_planes: int) -> str:
+    if region is not None:
+        return "a region" if region.polygons_yx else "the view"
+    return "the image" if n_planes == 1 else "all planes"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,30 +15,30 @@ from napari_cellsam.widgets._history import Action
 from napari_cellsam.widgets._records import CellRecord, RecordChange
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from napari_cellsam.types import Cell
     from napari_cellsam.widgets._session import Session
 
-__all__ = ["CellWriter", "erasing"]
+__all__ = ["CellWriter"]
 
 _AT_ONCE = 24  # cells in one write
-_FREE_SHARE = 0.5  # of a cell's pixels that must be on background
+_FREE_SHARE = 0.5  # of a cell's pixels that must be on background, or on cells that give way
 _ERASED_AT_ONCE = 40_000  # pixels
 
 
 @dataclass(frozen=True, eq=False)
 class _Part:
-    """Cells of a plane, or changes that are ready to be made."""
+    """Cells of a plane to be written, or old ones to be erased; both empty: whatever is left of the old ones."""
 
-    plane: Plane = ()
+    plane: Plane
     cells: tuple[Cell, ...] = ()
-    edits: tuple[CropEdit, ...] = ()
-    changes: tuple[RecordChange, ...] = ()
+    old: tuple[int, ...] = ()
 
 
 class CellWriter:
     """Writes cells where there is background; all that it writes is one step of the history.
+
+    Old cells that give way go when a new one lies on them, and the others at the end, so that a run that is cancelled
+    leaves no gaps where it did not search.
 
     Parameters
     ----------
@@ -46,75 +46,117 @@ class CellWriter:
         Whose labels.
     title
         Of the step.
+
+    Attributes
+    ----------
+    n_written, n_erased
+        Cells so far.
+    group
+        Of the step.
     """
 
     def __init__(self, session: Session, title: str) -> None:
         self._session, self._title = session, title
         self._waiting: deque[_Part] = deque()
-        self._group = object()
-        self.n_written = 0
+        self._old: dict[Plane, dict[int, CropEdit]] = {}
+        self.group = object()
+        self.n_written = self.n_erased = 0
 
     def add(self, plane: Plane, cells: Sequence[Cell]) -> None:
         """Let cells wait to be written, in pixels of the plane; they share no pixels with each other."""
         for start in range(0, len(cells), _AT_ONCE):
             self._waiting.append(_Part(plane, tuple(cells[start : start + _AT_ONCE])))
 
-    def add_edits(self, edits: Sequence[CropEdit], changes: Sequence[RecordChange]) -> None:
-        """Let changes wait that were prepared elsewhere."""
-        self._waiting.extend(_Part(edits=(edit,)) for edit in edits)
-        self._waiting.append(_Part(changes=tuple(changes)))
+    def give_way(self, plane: Plane, old: Mapping[int, CropEdit]) -> None:
+        """Let the cells of a plane that come from now on take the place of old ones.
+
+        Parameters
+        ----------
+        plane
+            Where in the stack.
+        old
+            How each is erased, by number.
+        """
+        self._old[plane] = dict(old)
+
+    def finish(self, plane: Plane) -> None:
+        """Let the old cells wait to be erased on which no new one lies."""
+        self._waiting.append(_Part(plane))
 
     def write(self, budget_s: float | None = None) -> bool:
         """Write what waits, for as long as the budget lasts; return whether something still waits."""
         begun = time.perf_counter()
         while self._waiting and (budget_s is None or time.perf_counter() - begun < budget_s):
-            self._write(self._waiting.popleft())
+            part = self._waiting.popleft()
+            if part.cells or part.old:
+                self._write(part)
+            else:
+                self._waiting.extendleft(reversed(self._rest(part.plane)))
         return bool(self._waiting)
 
     def _write(self, part: _Part) -> None:
-        edits, changes = list(part.edits), list(part.changes)
+        edits: list[CropEdit] = []
+        changes: list[RecordChange] = []
+        gone: set[int] = set()
+        self._erase(part.plane, part.old, edits, changes)
         for cell in part.cells:
-            edit, change = self._placed(part.plane, cell)
-            if edit is not None and change is not None:
-                edits.append(edit)
-                changes.append(change)
-                self.n_written += 1
+            old = self._place(part.plane, cell, gone, edits, changes)
+            gone |= old
         if edits or changes:
-            self._session.apply(Action(self._title, tuple(edits), tuple(changes), self._group))
+            self._session.apply(Action(self._title, tuple(edits), tuple(changes), self.group))
 
-    def _placed(self, plane: Plane, cell: Cell) -> tuple[CropEdit | None, RecordChange | None]:
-        """Return how a cell is written; nothing if most of it lies on others."""
+    def _place(
+        self, plane: Plane, cell: Cell, gone: set[int], edits: list[CropEdit], changes: list[RecordChange]
+    ) -> set[int]:
+        """Note how a cell is written, unless most of it lies on others; return which old cells go for it."""
         target, mask = self._session.target, cell.mask
         (y, x), (height, width) = mask.corner, mask.crop.shape
         under = target.read(plane, (slice(y, y + height), slice(x, x + width)))
-        if np.count_nonzero(mask.crop & (under == 0)) < _FREE_SHARE * mask.area:
-            return None, None
+        if gone:
+            under[np.isin(under, list(gone))] = 0
+        going = self._going(plane, under[mask.crop]) if self._old.get(plane) else set()
+        bare = np.where(np.isin(under, list(going)), 0, under).astype(under.dtype) if going else under
+        if np.count_nonzero(mask.crop & (bare == 0)) < max(_FREE_SHARE * mask.area, 1):
+            return set()
+        self._erase(plane, tuple(going), edits, changes)
         label = target.take_number()
-        edit = edit_between(plane, mask.corner, under, place(under, mask.crop, label))
-        record = CellRecord(label, plane, "automatic", float(cell.score), float(mask.score))
-        return edit, RecordChange(None, record)
+        edit = edit_between(plane, mask.corner, bare, place(bare, mask.crop, label))
+        if edit is not None:
+            edits.append(edit)
+            record = CellRecord(label, plane, "automatic", float(cell.score), float(mask.score))
+            changes.append(RecordChange(None, record))
+            self.n_written += 1
+        return going
 
+    def _going(self, plane: Plane, numbers: np.ndarray) -> set[int]:  # type: ignore[type-arg]
+        """Return which of some cells give way, and were touched by nobody since."""
+        cells, old = self._session.cells, self._old[plane]
+        going = set()
+        for number in map(int, np.unique(numbers)):
+            record = cells.get(plane, number) if number in old else None
+            if record is not None and record.origin == "automatic":
+                going.add(number)
+        return going
 
-def erasing(
-    plane: Plane, labels: NDArray[np.integer[Any]], corner: tuple[int, int], unwanted: Sequence[CellRecord]
-) -> tuple[list[CropEdit], list[RecordChange]]:
-    """Return how cells are erased; takes a while for large pictures, so ask in another thread.
+    def _erase(self, plane: Plane, numbers: Sequence[int], edits: list[CropEdit], changes: list[RecordChange]) -> None:
+        """Note how old cells are erased."""
+        for number in numbers:
+            edit = self._old[plane].pop(number, None)
+            record = self._session.cells.get(plane, number)
+            if edit is not None and record is not None and record.origin == "automatic":
+                edits.append(edit)
+                changes.append(RecordChange(record, None))
+                self.n_erased += 1
 
-    Parameters
-    ----------
-    plane
-        Where in the stack.
-    labels, corner
-        ``(h, w)`` part of the plane, and its first pixel.
-    unwanted
-        The cells; those that are not in the part are left alone.
-    """
-    numbers = np.array([record.label for record in unwanted], labels.dtype)
-    rows, columns = np.nonzero(np.isin(labels, numbers))
-    values = labels[rows, columns].astype(np.uint32)
-    y, x = (rows + corner[0]).astype(np.int32), (columns + corner[1]).astype(np.int32)
-    nothing = np.zeros(1, np.uint32)
-    parts = [slice(start, start + _ERASED_AT_ONCE) for start in range(0, len(y), _ERASED_AT_ONCE)]
-    edits = [CropEdit(plane, y[part], x[part], values[part], nothing) for part in parts]
-    present = set(np.unique(values).tolist())
-    return edits, [RecordChange(record, None) for record in unwanted if record.label in present]
+    def _rest(self, plane: Plane) -> list[_Part]:
+        """Return the old cells that are left, a few at a time."""
+        parts: list[_Part] = []
+        few: list[int] = []
+        n_pixels = 0
+        for number, edit in self._old.get(plane, {}).items():
+            few.append(number)
+            n_pixels += len(edit.rows)
+            if n_pixels >= _ERASED_AT_ONCE or len(few) >= _AT_ONCE:
+                parts.append(_Part(plane, old=tuple(few)))
+                few, n_pixels = [], 0
+        return [*parts, _Part(plane, old=tuple(few))] if few else parts

@@ -63,9 +63,8 @@ class History:
             self._done.append(action)
             self._n_bytes += action.n_bytes
         else:
-            grown = self._done[at].then(action)
-            self._n_bytes += grown.n_bytes - self._done[at].n_bytes
-            self._done[at] = grown
+            self._done[at] = self._done[at].then(action)
+            self._n_bytes += action.n_bytes - Action(action.title).n_bytes  # counts what is new, not all of it again
         while self._n_bytes > self._budget and len(self._done) > 1:
             self._n_bytes -= self._done.popleft().n_bytes
         self.changed.emit()

@@ -15,14 +15,17 @@ from napari_cellsam.service.home import Mode
 from napari_cellsam.types import SegmentOptions
 from napari_cellsam.widgets._settings_places import Nested, Place, find_place
 
-__all__ = ["PreferenceStore", "Preferences", "Rule"]
+__all__ = ["RULES", "PreferenceStore", "Preferences", "Rule"]
 
 _logger = logging.getLogger(__name__)
 
-Rule = Literal["fill", "replace"]
-"""What an automatic run does to cells that are there: keep all, or only those that a person touched."""
+Rule = Literal["fill", "replace", "new"]
+"""What an automatic run does to cells that are there: keep all, or those that a person touched; or leave their layer."""
 
-_WORDS = {"decode_at_home": get_args(Mode), "rule": get_args(Rule)}
+RULES: tuple[Rule, ...] = get_args(Rule)
+"""All rules."""
+
+_WORDS = {"decode_at_home": get_args(Mode), "rule": RULES}
 _DEFAULT = "default"
 """Written where the model's own default counts; napari's settings have no None."""
 
@@ -44,7 +47,8 @@ class Preferences:
     box_score, diameter, min_area
         As in `SegmentOptions`.
     rule
-        ``"fill"`` keeps all cells that are there, ``"replace"`` only those that a person touched.
+        ``"fill"`` keeps all cells that are there, ``"replace"`` only those that a person touched; ``"new"`` leaves their
+        layer as it is, and adds another one.
     keys
         Keys by action, where the user has chosen others than the default ones; empty for none.
     """
