@@ -20,7 +20,7 @@ __all__ = ["RULES", "PreferenceStore", "Preferences", "Rule"]
 _logger = logging.getLogger(__name__)
 
 Rule = Literal["fill", "replace", "new"]
-"""What an automatic run does to cells that are there: keep all, or those that a person touched; or leave their layer."""
+"""What an automatic run does to cells that are there: keep all, or only those that a person touched, or their layer."""
 
 RULES: tuple[Rule, ...] = get_args(Rule)
 """All rules."""
@@ -47,8 +47,10 @@ class Preferences:
     box_score, diameter, min_area
         As in `SegmentOptions`.
     rule
-        ``"fill"`` keeps all cells that are there, ``"replace"`` only those that a person touched; ``"new"`` leaves their
-        layer as it is, and adds another one.
+        ``"fill"`` keeps all cells that are there, ``"replace"`` only those that a person touched;
+        ``"new"`` leaves their layer as it is, and adds another one.
+    journal_folder
+        Where journals are kept; beside each image when empty.
     keys
         Keys by action, where the user has chosen others than the default ones; empty for none.
     """
@@ -61,6 +63,7 @@ class Preferences:
     diameter: float | Literal["auto", "native"] | None = "auto"
     min_area: int | None = None
     rule: Rule = "fill"
+    journal_folder: str = ""
     keys: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -178,6 +181,7 @@ _READERS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "diameter": ("segmentation", _optional(float, "auto", "native")),
     "min_area": ("segmentation", _optional(int)),
     "rule": ("segmentation", str),
+    "journal_folder": ("journal", str),
 }
 """By preference: its category, and what reads it."""
 
