@@ -41,14 +41,28 @@ class Asking:
         topic: str | None,
         slot: str | None = None,
     ) -> None:
-        """Ask for masks; ``done`` gets them unless something newer of the topic was asked."""
+        """Ask for masks.
+
+        ``done`` gets them unless something newer of the topic was asked, or other cells are worked on meanwhile: those
+        of another image, or of another labels layer.
+        """
         session = self._session
+        source, target = session.source, session.target if session.has_target else None
         read, options = session.image_reader(plane), session.options
 
         def work(call: Call, report: Report) -> list[Mask]:  # noqa: ARG001 - there is nothing to report
             return session.client.segment_prompts(read(), list(prompts), options, logits=True, slot=slot, call=call)
 
-        session.jobs.submit(work, on_done=done, on_error=session.failed, topic=topic)
+        def answered(masks: list[Mask]) -> None:
+            elsewhere = target is not None and not (session.has_target and session.target is target)
+            if elsewhere or session.source is not source:
+                return
+            try:
+                done(masks)
+            except CellsamError as error:
+                session.failed(error)
+
+        session.jobs.submit(work, on_done=answered, on_error=session.failed, topic=topic)
 
     def prefetch(self) -> None:
         """Let the model look at the plane while the user does; nothing happens while there is no model or no image."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from psygnal import Signal
 from qtpy.QtCore import QTimer
 
-from napari_cellsam.errors import OptionError
+from napari_cellsam.errors import CellsamError, OptionError
 from napari_cellsam.widgets._cell_writer import CellWriter
 from napari_cellsam.widgets._edits import Plane
 from napari_cellsam.widgets._preferences import RULES, Rule
@@ -18,7 +18,6 @@ from napari_cellsam.widgets._search import Advanced, FoundCells, OldCells, Plane
 from napari_cellsam.widgets._search_region import Box, Region
 
 if TYPE_CHECKING:
-    from napari_cellsam.errors import CellsamError
     from napari_cellsam.widgets._session import Session
 
 __all__ = ["Automatic", "Region", "Rule"]
@@ -150,12 +149,17 @@ class Automatic:
 
     def _tick(self) -> None:
         """Write cells for as long as the window may wait."""
-        if self._writer is None or self._writer.write(_BUDGET_S):
+        try:
+            if self._writer is None or self._writer.write(_BUDGET_S):
+                return
+        except CellsamError as error:
+            self.drop()
+            self._session.failed(error)
             return
         if self._error is not None:
-            error = self._error
+            failure = self._error
             self._end("")
-            self._session.failed(error)
+            self._session.failed(failure)
         elif self._notes is not None:
             gone = f" {self._writer.n_erased} older ones went." if self._writer.n_erased else ""
             notes = "".join(f" {note[:1].upper()}{note[1:]}." for note in self._notes)

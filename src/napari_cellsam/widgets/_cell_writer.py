@@ -84,7 +84,13 @@ class CellWriter:
         self._waiting.append(_Part(plane))
 
     def write(self, budget_s: float | None = None) -> bool:
-        """Write what waits, for as long as the budget lasts; return whether something still waits."""
+        """Write what waits, for as long as the budget lasts; return whether something still waits.
+
+        Raises
+        ------
+        OutputError
+            If the layer cannot hold a cell.
+        """
         begun = time.perf_counter()
         while self._waiting and (budget_s is None or time.perf_counter() - begun < budget_s):
             part = self._waiting.popleft()
@@ -99,11 +105,12 @@ class CellWriter:
         changes: list[RecordChange] = []
         gone: set[int] = set()
         self._erase(part.plane, part.old, edits, changes)
-        for cell in part.cells:
-            old = self._place(part.plane, cell, gone, edits, changes)
-            gone |= old
-        if edits or changes:
-            self._session.apply(Action(self._title, tuple(edits), tuple(changes), self.group))
+        try:
+            for cell in part.cells:
+                gone |= self._place(part.plane, cell, gone, edits, changes)
+        finally:  # a cell that the layer cannot hold takes none of those before it along
+            if edits or changes:
+                self._session.apply(Action(self._title, tuple(edits), tuple(changes), self.group))
 
     def _place(
         self, plane: Plane, cell: Cell, gone: set[int], edits: list[CropEdit], changes: list[RecordChange]
@@ -118,8 +125,8 @@ class CellWriter:
         bare = np.where(np.isin(under, list(going)), 0, under).astype(under.dtype) if going else under
         if np.count_nonzero(mask.crop & (bare == 0)) < max(_FREE_SHARE * mask.area, 1):
             return set()
-        self._erase(plane, tuple(going), edits, changes)
         label = target.take_number()
+        self._erase(plane, tuple(going), edits, changes)
         edit = edit_between(plane, mask.corner, bare, place(bare, mask.crop, label))
         if edit is not None:
             edits.append(edit)
