@@ -117,7 +117,7 @@ class FakeStore:
     changed = Signal(object)
 
     def __init__(self):
-        self.value = SimpleNamespace(options=SegmentOptions(), keys={}, rule="fill", hover=False)
+        self.value = SimpleNamespace(options=SegmentOptions(), keys={}, rule="fill", hover=False, journal_folder="")
 
     def close(self):
         pass
@@ -138,8 +138,9 @@ def viewer(make_napari_viewer_proxy):
 
 
 @pytest.fixture
-def make_session(client, qtbot, tmp_path):
+def make_session(client, qtbot, tmp_path, monkeypatch):
     """Return a function that begins a session on a viewer."""
+    monkeypatch.setenv("NAPARI_CELLSAM_JOURNALS_DIR", str(tmp_path / "journals"))
     from napari_cellsam.widgets._channel_memory import ChannelMemory
     from napari_cellsam.widgets._jobs import Jobs
     from napari_cellsam.widgets._session import Session

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from psygnal import Signal
 
-from napari_cellsam.errors import ImageShapeError
+from napari_cellsam.errors import CellsamError, ImageShapeError, OutputError
 from napari_cellsam.widgets._atoms import edits_of
 from napari_cellsam.widgets._edits import CropEdit, Plane
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["LabelsTarget", "add_labels", "find_labels", "same_layer"]
 
 _MARK = "napari-cellsam"
+_MOST = 2**32 - 1  # the highest number that edits can hold
 Window = tuple[slice, slice]
 
 
@@ -28,25 +29,36 @@ class LabelsTarget:
     """A labels layer, written crop by crop.
 
     ``painted`` is emitted with the edits of everything that was changed in the layer by others: napari's brush, fill
-    and polygon, or another plugin.
+    and polygon, or another plugin; ``replaced`` when the layer was given another array.
 
     Parameters
     ----------
     layer
         Ours, or one that the user chose.
+
+    Raises
+    ------
+    ImageShapeError
+        If it has several resolutions.
+    OutputError
+        If it cannot be written.
     """
 
     painted = Signal(object)
+    replaced = Signal()
 
     def __init__(self, layer: Labels) -> None:
         if layer.multiscale:
             raise ImageShapeError(
                 f"labels layer {layer.name!r} has several resolutions; choose one that has a single one"
             )
+        _check_writable(layer)
         self.layer = layer
+        self._whole_shape = tuple(layer.data.shape)
         self._writing = False
         self._next: int | None = None
         layer.events.paint.connect(self._on_paint)
+        layer.events.data.connect(self._on_data)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -57,6 +69,25 @@ class LabelsTarget:
     def close(self) -> None:
         """Listen to the layer no more; it stays as it is."""
         self.layer.events.paint.disconnect(self._on_paint)
+        self.layer.events.data.disconnect(self._on_data)
+
+    def check(self) -> None:
+        """Refuse the array that the layer has now, if cells cannot be written into it any more.
+
+        Raises
+        ------
+        ImageShapeError
+            If it has another shape than before.
+        OutputError
+            If it cannot be written.
+        """
+        shape = tuple(self.layer.data.shape)
+        if shape != self._whole_shape:
+            raise ImageShapeError(
+                f"labels layer {self.layer.name!r} was given data of shape {shape} instead of {self._whole_shape}; "
+                "it is left alone, and the next cells go into a new labels layer"
+            )
+        _check_writable(self.layer)
 
     def read(self, plane: Plane, window: Window) -> NDArray[np.integer[Any]]:
         """Return a copy of a crop.
@@ -67,8 +98,19 @@ class LabelsTarget:
             Where in the stack.
         window
             Rows and columns.
+
+        Raises
+        ------
+        OutputError
+            If there are numbers that edits cannot hold.
         """
-        return np.array(self.layer.data[(*plane, *window)])
+        crop = np.array(self.layer.data[(*plane, *window)])
+        if not np.can_cast(crop.dtype, np.uint32) and (crop.min(initial=0) < 0 or crop.max(initial=0) > _MOST):
+            raise OutputError(
+                f"labels layer {self.layer.name!r} has cells here with numbers below 0 or above {_MOST}; "
+                "number them anew, or write into a new labels layer"
+            )
+        return crop
 
     def at(self, plane: Plane, y: int, x: int) -> int:
         """Return the cell at a pixel; 0 for the background and beyond the picture."""
@@ -103,10 +145,21 @@ class LabelsTarget:
         """Return a number that no cell has.
 
         The highest one is looked for once, when a layer that is not empty was chosen; see `know_highest`.
+
+        Raises
+        ------
+        OutputError
+            If the layer cannot hold a higher number.
         """
         if self._next is None:
             self.know_highest(self.find_highest())
-        number = self._next or 1
+        number, dtype = self._next or 1, np.dtype(self.layer.data.dtype)
+        most = min(int(np.iinfo(dtype).max), _MOST)
+        if number > most:
+            raise OutputError(
+                f"labels layer {self.layer.name!r} is full: of type {dtype}, it holds numbers up to {most}; "
+                "convert its type (right click on the layer), or write into a new labels layer"
+            )
         self._next = number + 1
         return number
 
@@ -137,6 +190,10 @@ class LabelsTarget:
         if edits:
             self.painted.emit(edits)
 
+    def _on_data(self, event: Any = None) -> None:  # noqa: ARG002 - napari's signature
+        self._next = None
+        self.replaced.emit()
+
     @contextmanager
     def _own(self) -> Iterator[None]:
         """Tell what we write from what others do."""
@@ -145,6 +202,33 @@ class LabelsTarget:
             yield
         finally:
             self._writing = False
+
+
+def _check_writable(layer: Labels) -> None:
+    """Refuse a layer whose array cannot be written pixel by pixel."""
+    data, reason = layer.data, ""
+    if isinstance(data, np.ndarray):
+        reason = "" if data.flags.writeable else "its array is read-only"
+    elif getattr(data, "read_only", False):
+        reason = "its array was opened for reading only"
+    elif 0 not in data.shape:
+        try:
+            np.asarray(data[tuple(np.zeros(1, np.intp) for _ in data.shape)])
+        except Exception:  # noqa: BLE001 - each library has its own way of saying so
+            reason = f"a {type(data).__module__.partition('.')[0]} array cannot be changed pixel by pixel"
+    if reason:
+        raise OutputError(
+            f"labels layer {layer.name!r} cannot be written: {reason}; duplicate it as a numpy array, or write into a "
+            "new labels layer"
+        )
+
+
+def _is_writable(layer: Labels) -> bool:
+    try:
+        _check_writable(layer)
+    except CellsamError:
+        return False
+    return True
 
 
 def same_layer(one: Layer, other: Layer) -> bool:
@@ -160,11 +244,12 @@ def find_labels(viewer: ViewerModel, image: Image, shape: Sequence[int]) -> Labe
         layer
         for layer in viewer.layers
         if isinstance(layer, Labels) and _belongs(layer, image) and tuple(layer.data.shape) == tuple(shape)
+        if _is_writable(layer)
     )
     return next(fitting, None)
 
 
-def add_labels(viewer: ViewerModel, image: Image, shape: Sequence[int], placement: Mapping[str, Any]) -> Labels:
+def add_labels(viewer: ViewerModel, image: Image, data: NDArray[Any], placement: Mapping[str, Any]) -> Labels:
     """Add a labels layer for the cells of an image layer.
 
     Parameters
@@ -173,18 +258,13 @@ def add_labels(viewer: ViewerModel, image: Image, shape: Sequence[int], placemen
         Where the layers are.
     image
         The image layer.
-    shape
-        Of the labels.
+    data
+        Numbers of the cells.
     placement
         The layer's arguments that put it where the image is.
-
-    Returns
-    -------
-    Labels
-        Empty.
     """
     return viewer.add_labels(
-        np.zeros(tuple(shape), np.uint32),
+        data,
         name=f"{image.name} cells",
         metadata={_MARK: {"cells_of": str(image.unique_id)}},
         **placement,

@@ -21,7 +21,8 @@ __all__ = ["Ledger"]
 class Ledger:
     """Writes actions into a labels layer, and takes them back, in the order in which they happened.
 
-    What napari's own tools do in the layer is an action too. ``changed`` is emitted after each.
+    What napari's own tools do in the layer is an action too. ``changed`` is emitted after each; ``did`` with its kind
+    (``"do"``, ``"undo"``, ``"redo"``) and what was really done.
 
     Parameters
     ----------
@@ -30,6 +31,8 @@ class Ledger:
     """
 
     changed = Signal()
+    did = Signal(str, object)
+    closed = Signal()
 
     def __init__(self, layer: Labels) -> None:
         self.target = LabelsTarget(layer)
@@ -41,28 +44,35 @@ class Ledger:
         """Do something, as one step of the history."""
         edits = self.target.write(action.edits)
         self.cells.apply(action.changes)
-        self.history.push(Action(action.title, tuple(edits), action.changes, action.group))
-        self.changed.emit()
+        self._did(Action(action.title, tuple(edits), action.changes, action.group))
 
     def undo(self) -> str | None:
         """Take the newest step back; return its title, None if there is none."""
-        return self._do(self.history.undo())
+        return self._do("undo", self.history.undo())
 
     def redo(self) -> str | None:
         """Do the step again that was taken back last; return its title, None if there is none."""
-        return self._do(self.history.redo())
+        return self._do("redo", self.history.redo())
 
     def close(self) -> None:
         """Listen to the layer no more; it stays as it is."""
         self.target.close()
+        self.closed.emit()
 
-    def _do(self, action: Action | None) -> str | None:
+    def _do(self, kind: str, action: Action | None) -> str | None:
         if action is None:
             return None
-        self.target.write(action.edits)
+        edits = self.target.write(action.edits)
         self.cells.apply(action.changes)
+        self.did.emit(kind, Action(action.title, tuple(edits), action.changes, action.group))
         self.changed.emit()
         return action.title
+
+    def _did(self, action: Action) -> None:
+        """Take in something that was done just now."""
+        self.history.push(action)
+        self.did.emit("do", action)
+        self.changed.emit()
 
     def _painted(self, edits: Sequence[CropEdit]) -> None:
         """Take what napari's own tools did into the history, and note whose cells it changed."""
@@ -75,5 +85,4 @@ class Ledger:
                 record = CellRecord(label, plane, "edited", old.detector_score, old.predicted_iou, old.prompts)
                 changes.append(RecordChange(old, record))
         self.cells.apply(changes)
-        self.history.push(Action("paint", tuple(edits), tuple(changes)))
-        self.changed.emit()
+        self._did(Action("paint", tuple(edits), tuple(changes)))

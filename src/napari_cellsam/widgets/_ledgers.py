@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from psygnal import Signal
 
-from napari_cellsam.errors import CellsamError, ImageShapeError
+from napari_cellsam.errors import CellsamError, ImageShapeError, OutputError
 from napari_cellsam.widgets._layers import add_labels, find_labels
 from napari_cellsam.widgets._ledger import Ledger
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Labels, Layer
+    from numpy.typing import NDArray
 
     from napari_cellsam.widgets._jobs import Jobs
+    from napari_cellsam.widgets._layers import LabelsTarget
     from napari_cellsam.widgets._looking import Looking
 
 __all__ = ["Ledgers"]
@@ -24,7 +27,8 @@ class Ledgers:
     """Keeps each labels layer's cells and history while the layer lives, also while another one is written into.
 
     ``changed`` is emitted after each step in one of them; ``used`` with a layer that is written into for the first
-    time; ``failed`` with an error.
+    time, ``began`` with its ledger, and whether it is empty; ``lost`` with one that was given data that cells cannot be
+    written into, and why; ``failed`` with an error.
 
     Parameters
     ----------
@@ -43,6 +47,8 @@ class Ledgers:
 
     changed = Signal()
     used = Signal(object)
+    began = Signal(object, bool)
+    lost = Signal(object, str)
     failed = Signal(CellsamError)
 
     def __init__(self, viewer: ViewerModel, looking: Looking, jobs: Jobs) -> None:
@@ -60,12 +66,19 @@ class Ledgers:
         """
         return self.current or self.add()
 
-    def add(self) -> Ledger:
-        """Write into a new layer of ours; the image stays the active one."""
+    def add(self, data: NDArray[Any] | None = None) -> Ledger:
+        """Write into a new layer of ours; the image stays the active one.
+
+        Parameters
+        ----------
+        data
+            What is in it; nothing if None.
+        """
         source = self._looking.needed
-        layer = add_labels(self._viewer, source.layer, source.shape, source.placement)
+        contents = np.zeros(source.shape, np.uint32) if data is None else data
+        layer = add_labels(self._viewer, source.layer, contents, source.placement)
         self._viewer.layers.selection.active = source.layer
-        ledger = self._use(layer)
+        ledger = self._use(layer, empty=data is None)
         ledger.target.know_highest(0)
         return ledger
 
@@ -83,6 +96,8 @@ class Ledgers:
         ------
         ImageShapeError
             If its shape is not the image's.
+        OutputError
+            If it cannot be written.
         """
         shape = tuple(self._looking.needed.shape)
         if tuple(layer.data.shape) != shape:
@@ -113,18 +128,31 @@ class Ledgers:
         self._ledgers.clear()
         self.current = None
 
-    def _use(self, layer: Labels) -> Ledger:
+    def _use(self, layer: Labels, *, empty: bool = False) -> Ledger:
         key = layer.unique_id
         if key not in self._ledgers:
             ledger = self._ledgers[key] = Ledger(layer)
             ledger.changed.connect(self.changed.emit)
+            ledger.target.replaced.connect(lambda: self._on_replaced(ledger))
+            self.began.emit(ledger, empty)
             self.used.emit(layer)
         self.current = self._ledgers[key]
         return self.current
 
     def _write_into(self, layer: Labels) -> None:
         """Write into a layer that may hold cells; their highest number is looked for meanwhile."""
-        target = self._use(layer).target
+        self._find_highest(self._use(layer).target)
+
+    def _on_replaced(self, ledger: Ledger) -> None:
+        """Go on in the array that a layer was given, if that can be; undoing leaves alone what is not ours in it."""
+        try:
+            ledger.target.check()
+        except (ImageShapeError, OutputError) as error:
+            self.lost.emit(ledger.target.layer, str(error))
+        else:
+            self._find_highest(ledger.target)
+
+    def _find_highest(self, target: LabelsTarget) -> None:
         if not target.knows_highest:
             self._jobs.submit(
                 lambda call, report: target.find_highest(),  # noqa: ARG005 - it is too short to be cancelled

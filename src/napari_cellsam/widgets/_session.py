@@ -16,6 +16,7 @@ from napari_cellsam.widgets._edits import Plane
 from napari_cellsam.widgets._follower import Follower
 from napari_cellsam.widgets._history import Action, History
 from napari_cellsam.widgets._jobs import Jobs
+from napari_cellsam.widgets._journaling import Journaling
 from napari_cellsam.widgets._layers import LabelsTarget, same_layer
 from napari_cellsam.widgets._ledgers import Ledgers
 from napari_cellsam.widgets._looking import Looking, NoImageError
@@ -76,10 +77,12 @@ class Session:
         self.prompting = Prompting(self)
         self.automatic = Automatic(self)
         self.model_view = ModelView(self)
+        self.journaling = Journaling(self, self._ledgers)
         self._ledgers.used.connect(self.labels_used.emit)
         self._ledgers.failed.connect(self.failed)
+        self._ledgers.lost.connect(self._on_lost)
         self._asking.prefetched.connect(self.changed.emit)
-        for part in (self._ledgers, self.prompting, self.automatic, self.model_view):
+        for part in (self._ledgers, self.prompting, self.automatic, self.model_view, self.journaling):
             part.changed.connect(self.changed.emit)
         connection.changed.connect(self._on_connection)
         self._follower = Follower(self)
@@ -175,6 +178,8 @@ class Session:
         ------
         ImageShapeError
             If its shape is not the image's.
+        OutputError
+            If it cannot be written.
         """
         self._quiet()
         self._ledgers.choose(layer)
@@ -277,7 +282,16 @@ class Session:
     def close(self) -> None:
         """Let go of everything; layers stay as they are."""
         self._follower.close()
-        for part in (self.model_view, self.automatic, self.jobs, self.connection, self._ledgers, self.store):
+        parts = (
+            self.model_view,
+            self.automatic,
+            self.jobs,
+            self.connection,
+            self.journaling,
+            self._ledgers,
+            self.store,
+        )
+        for part in parts:
             part.close()
         self.closed.emit()
 
@@ -300,7 +314,7 @@ class Session:
         """Take note of the plane that is shown now; that it is still the same changes nothing."""
         if plane != self._shown:
             self._shown = plane
-            self.prompting.forget()
+            self.prompting.accept()  # clicks that wait for their answer become cells of the plane that they were on
             self._asking.prefetch()
             self.changed.emit()
 
@@ -311,6 +325,7 @@ class Session:
         self._ledgers.find()
         self._shown = None
         self._follower.look()
+        self.journaling.look_for()
         self.changed.emit()
 
     def _leave(self) -> None:
@@ -324,6 +339,11 @@ class Session:
         """Stop what would write into the labels."""
         self.automatic.cancel()
         self.prompting.forget()
+
+    def _on_lost(self, layer: Layer, why: str) -> None:
+        """Let go of a labels layer that cells cannot be written into any more."""
+        self.forget_layer(layer)
+        self.say(why, "warning")
 
     def _on_connection(self) -> None:
         if self.connection.state == "ready":

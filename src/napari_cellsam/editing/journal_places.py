@@ -1,0 +1,64 @@
+"""The places of journals: beside the image, in a chosen folder, or among the user's data."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import count
+from pathlib import Path
+
+from napari_cellsam.editing.journal import SUFFIX
+from napari_cellsam.settings import journals_dir
+
+__all__ = ["find_journals", "journal_folders", "new_journal_path"]
+
+_LONGEST = 120
+
+
+def journal_folders(image_path: Path | None, chosen: Path | None = None) -> list[Path]:
+    """Return where an image's journal may be, the best place first.
+
+    Parameters
+    ----------
+    image_path
+        The image's file, or None if it has none.
+    chosen
+        The folder that the user chose for all journals; beside the image if None.
+    """
+    beside = image_path.parent if image_path is not None and image_path.exists() else None
+    return [folder for folder in (chosen, None if chosen else beside, journals_dir()) if folder is not None]
+
+
+def find_journals(name: str, folders: list[Path]) -> list[Path]:
+    """Return the journals that carry an image's name, newest first.
+
+    Parameters
+    ----------
+    name
+        Of the image's file or layer.
+    folders
+        Where to look.
+    """
+    pattern = re.compile(rf"{re.escape(_stem(name))}(-\d+)?{re.escape(SUFFIX)}")
+    found = [path for folder in folders if folder.is_dir() for path in folder.iterdir() if pattern.fullmatch(path.name)]
+    return sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
+
+
+def new_journal_path(name: str, folders: list[Path]) -> Iterator[Path]:
+    """Yield places for a new journal in the first folder that can be written to, of which the first free one serves."""
+    for folder in folders:
+        if folder == journals_dir():
+            with suppress(OSError):  # then it is no folder to write to
+                folder.mkdir(parents=True, exist_ok=True)
+        if folder.is_dir() and os.access(folder, os.W_OK | os.X_OK):
+            for number in count(1):
+                path = folder / f"{_stem(name)}{'' if number == 1 else f'-{number}'}{SUFFIX}"
+                if not path.exists():
+                    yield path
+
+
+def _stem(name: str) -> str:
+    """Return a name as a file may have it."""
+    return re.sub(r'[\\/:*?"<>|\x00-\x1f]+', "_", name).strip(" .")[:_LONGEST] or "image"

@@ -1,0 +1,125 @@
+"""The keeper of a labels layer's journal: opens the file when something is done, in a thread of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_cellsam.editing.actions import Action
+from napari_cellsam.editing.edits import edit_between
+from napari_cellsam.editing.journal_places import new_journal_path
+from napari_cellsam.editing.journal_writer import JournalWriter
+from napari_cellsam.errors import CellsamError, JournalError, OutputError
+
+if TYPE_CHECKING:
+    from napari_cellsam.editing.journal_format import Kind, Opening
+
+__all__ = ["JournalKeeper"]
+
+_ROWS_AT_ONCE = 512
+_MOST_TRIES = 20
+
+Trouble = Callable[[CellsamError | None], None]
+
+
+class JournalKeeper:
+    """Keeps the journal of one labels layer.
+
+    Parameters
+    ----------
+    name, folders
+        Of the image, and where the journal may be.
+    opening
+        Returns what the journal is of; called in the keeper's thread.
+    data
+        The labels as they are; what is in them when the journal begins becomes its first step. None if they are empty.
+    on_trouble
+        Called from another thread with an error when the disk refuses, and with None when it takes all again.
+    path
+        A journal that is continued; a new one if None.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        folders: list[Path],
+        opening: Callable[[], Opening],
+        data: Any,
+        on_trouble: Trouble,
+        path: Path | None = None,
+    ) -> None:
+        self._name, self._folders, self._opening, self._data = name, folders, opening, data
+        self._on_trouble, self._path = on_trouble, path
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="napari-cellsam journal")
+        self._writer: JournalWriter | None = None
+        self._failed = False
+
+    @property
+    def path(self) -> Path | None:
+        """Where the journal is; None until something was done."""
+        return None if self._writer is None else self._writer.path
+
+    def add(self, kind: Kind, action: Action) -> None:
+        """Take a step; nothing waits for the disk."""
+        self._thread.submit(self._add, kind, action).add_done_callback(self._check)
+
+    def flush(self) -> bool:
+        """Wait until everything is on disk; return whether it is."""
+        self._thread.submit(lambda: None).result()
+        return self._writer is None or self._writer.flush()
+
+    def close(self) -> None:
+        """Write what waits, and let go of the file."""
+        self._thread.shutdown(wait=True)
+        if self._writer is not None:
+            self._writer.close()
+
+    def _add(self, kind: Kind, action: Action) -> None:
+        if self._writer is None and not self._failed:
+            try:
+                self._writer = self._opened()
+            except CellsamError as error:
+                self._failed = True  # told once; the work itself goes on
+                self._on_trouble(error)
+        if self._writer is not None:
+            self._writer.add(kind, action)
+
+    def _check(self, added: Future[None]) -> None:
+        """Tell of what went wrong in a way that nobody foresaw."""
+        error = added.exception()
+        if error is not None:
+            self._on_trouble(OutputError(f"the journal broke over {type(error).__name__}: {error}"))
+
+    def _opened(self) -> JournalWriter:
+        """Return the writer of the journal; a new one begins with what is in the labels."""
+        opening = self._opening()
+        if self._path is not None:
+            return JournalWriter(self._path, opening, self._on_trouble)
+        last: CellsamError = OutputError(f"no folder for the journal of {self._name!r} can be written; choose one")
+        for path in islice(new_journal_path(self._name, self._folders), _MOST_TRIES):
+            try:
+                writer = JournalWriter(path, opening, self._on_trouble)
+            except JournalError as error:  # another window was faster
+                last = error
+                continue
+            for action in () if self._data is None else _contents(self._data):
+                writer.add("base", action)
+            return writer
+        raise last
+
+
+def _contents(data: Any) -> list[Action]:
+    """Return what is in labels, part by part."""
+    actions = []
+    for plane in np.ndindex(tuple(data.shape[:-2])):
+        for top in range(0, data.shape[-2], _ROWS_AT_ONCE):
+            part = np.asarray(data[(*plane, slice(top, top + _ROWS_AT_ONCE))])
+            edit = edit_between(plane, (top, 0), np.zeros_like(part), part) if part.any() else None
+            if edit is not None:
+                actions.append(Action("labels that were there", (edit,)))
+    return actions

@@ -1,0 +1,265 @@
+"""Journaling: every step is on disk within a second, and work that was interrupted can be continued."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from psygnal import Signal as Event
+from qtpy.QtCore import QObject, Qt, Signal
+
+from napari_cellsam.editing.journal import JournalSummary, Replayed, replay, summarize
+from napari_cellsam.editing.journal_format import Opening
+from napari_cellsam.editing.journal_places import find_journals, journal_folders
+from napari_cellsam.editing.records import RecordChange
+from napari_cellsam.errors import CellsamError, ImageError, JournalError
+from napari_cellsam.widgets._journal_keeper import JournalKeeper
+
+if TYPE_CHECKING:
+    from napari_cellsam.service.transport import Call
+    from napari_cellsam.types import Image
+    from napari_cellsam.widgets._history import History
+    from napari_cellsam.widgets._jobs import Report
+    from napari_cellsam.widgets._ledger import Ledger
+    from napari_cellsam.widgets._ledgers import Ledgers
+    from napari_cellsam.widgets._session import Session
+    from napari_cellsam.widgets._source import ImageSource
+
+__all__ = ["Journaling", "Offer"]
+
+_TOPIC = "journals"
+
+
+@dataclass(frozen=True)
+class Offer:
+    """Earlier work on the image, which can be continued."""
+
+    path: Path
+    summary: JournalSummary
+
+
+class _Voice(QObject):
+    """Carries troubles from the journals' threads to the GUI thread."""
+
+    trouble = Signal(object, object)
+
+
+class Journaling:
+    """Keeps a journal of each labels layer that is written into, and offers to continue earlier ones.
+
+    ``changed`` is emitted when there is an offer, or none any more, and when a disk begins or ends to refuse.
+
+    Parameters
+    ----------
+    session
+        Whose image is looked at.
+    ledgers
+        What is kept.
+
+    Attributes
+    ----------
+    offer
+        Earlier work on the image; None if there is none, or it was declined.
+    """
+
+    changed = Event()
+
+    def __init__(self, session: Session, ledgers: Ledgers) -> None:
+        self._session, self._ledgers = session, ledgers
+        self.offer: Offer | None = None
+        self._keepers: dict[Ledger, JournalKeeper] = {}
+        self._troubles: dict[Ledger, CellsamError] = {}
+        self._continued: Path | None = None
+        self._voice = _Voice()
+        self._voice.trouble.connect(self._on_trouble, Qt.ConnectionType.QueuedConnection)
+        ledgers.began.connect(self._on_began)
+
+    @property
+    def path(self) -> Path | None:
+        """Where the journal of the labels that are written into is; None until something was done."""
+        keeper = self._keepers.get(self._ledgers.current) if self._ledgers.current else None
+        return None if keeper is None else keeper.path
+
+    @property
+    def trouble(self) -> CellsamError | None:
+        """Why the journal of the labels that are written into cannot be kept; None while it is."""
+        return self._troubles.get(self._ledgers.current) if self._ledgers.current else None
+
+    def look_for(self) -> None:
+        """Look for earlier work on the image that is looked at, in another thread."""
+        self._session.jobs.cancel(_TOPIC)
+        self._set(None)
+        source = self._session.source
+        if source is None:
+            return
+        name, folders = _name_of(source), self._folders(source)
+        readers = {plane: source.reader(plane) for plane in source.planes()}
+        in_use = {keeper.path for keeper in self._keepers.values()}
+
+        def work(call: Call, report: Report) -> Offer | None:  # noqa: ARG001 - nothing to report
+            for path in find_journals(name, folders):
+                if path not in in_use and not call.cancelled:
+                    found = _matching(path, source.shape, readers)
+                    if found is not None:
+                        return found
+            return None
+
+        self._session.jobs.submit(work, on_done=self._set, on_error=self._session.failed, topic=_TOPIC)
+
+    def decline(self) -> None:
+        """Begin anew; the earlier journal stays where it is."""
+        self._set(None)
+
+    def accept(self) -> None:
+        """Continue the earlier work, in a labels layer of its own."""
+        offer, source = self.offer, self._session.source
+        if offer is None or source is None:
+            return
+        self._set(None)
+
+        def done(replayed: Replayed) -> None:
+            if self._session.source is source:
+                self._continue(offer, replayed)
+
+        self._session.jobs.submit(
+            lambda call, report: replay(offer.path),  # noqa: ARG005 - as long as a file takes to read
+            on_done=done,
+            on_error=self._session.failed,
+            topic=_TOPIC,
+        )
+
+    def flush(self) -> bool:
+        """Wait until everything is on disk; return whether it is."""
+        return all(keeper.flush() for keeper in self._keepers.values())
+
+    def close(self) -> None:
+        """Write what waits, and let go of all journals."""
+        self._ledgers.began.disconnect(self._on_began)
+        for ledger in tuple(self._keepers):
+            self._end(ledger)
+        self._voice.deleteLater()
+
+    def _on_began(self, ledger: Ledger, empty: bool) -> None:
+        ledger.closed.connect(partial(self._end, ledger))
+        ledger.target.replaced.connect(partial(self._begin_anew, ledger))
+        self._begin(ledger, empty=empty)
+
+    def _begin(self, ledger: Ledger, *, empty: bool = False) -> None:
+        """Keep the journal of a labels layer from its first step on."""
+        source = self._session.source
+        if source is None:
+            return
+        path, self._continued = self._continued, None
+        keeper = JournalKeeper(
+            _name_of(source),
+            self._folders(source),
+            _opening(source, ledger, self._session),
+            None if empty else ledger.target.layer.data,
+            partial(self._voice.trouble.emit, ledger),
+            path,
+        )
+        self._keepers[ledger] = keeper
+        ledger.did.connect(keeper.add)
+
+    def _begin_anew(self, ledger: Ledger) -> None:
+        """Keep a journal of other labels, which a layer was given, from the next step on."""
+        if ledger in self._keepers:
+            self._end(ledger)
+            self._begin(ledger)
+
+    def _end(self, ledger: Ledger) -> None:
+        keeper = self._keepers.pop(ledger, None)
+        self._troubles.pop(ledger, None)
+        if keeper is not None:
+            ledger.did.disconnect(keeper.add)
+            keeper.close()
+
+    def _continue(self, offer: Offer, replayed: Replayed) -> None:
+        self._continued = offer.path
+        ledger = self._ledgers.add(replayed.labels)
+        ledger.target.know_highest(int(max((record.label for record in replayed.cells.values()), default=0)))
+        ledger.cells.apply(RecordChange(None, record) for record in replayed.cells.values())
+        _rebuild(ledger.history, replayed)
+        n_cells = len(replayed.cells)
+        self._session.say(f"Continued: {n_cells} cells, {len(replayed.steps)} steps, which can be undone.")
+        self._session.changed.emit()
+
+    def _folders(self, source: ImageSource) -> list[Path]:
+        chosen = self._session.preferences.journal_folder
+        return journal_folders(_path_of(source), Path(chosen).expanduser() if chosen else None)
+
+    def _set(self, offer: Offer | None) -> None:
+        if offer is not self.offer:
+            self.offer = offer
+            self.changed.emit()
+
+    def _on_trouble(self, ledger: Ledger, error: CellsamError | None) -> None:
+        if ledger not in self._keepers:
+            return
+        if error is None:
+            self._troubles.pop(ledger, None)
+            self._session.say("The journal is written again; nothing is missing in it.")
+        else:
+            self._troubles[ledger] = error
+            self._session.say(str(error), "warning")
+        self.changed.emit()
+
+
+def _matching(path: Path, shape: tuple[int, ...], readers: dict[tuple[int, ...], Callable[[], Image]]) -> Offer | None:
+    """Return a journal if it is of the image, and something was done."""
+    try:
+        summary = summarize(path)
+        if summary is None or summary.n_steps == 0 or summary.opening.shape != shape:
+            return None
+        read = readers.get(summary.opening.plane)
+        if read is None or (summary.opening.image_id not in (None, read().image_id)):
+            return None
+    except (JournalError, ImageError):
+        return None  # a file of another kind, or an image that cannot be read: both are told of when they are used
+    return Offer(path, summary)
+
+
+def _opening(source: ImageSource, ledger: Ledger, session: Session) -> Callable[[], Opening]:
+    """Return what says what a journal is of, in another thread."""
+    data = ledger.target.layer.data
+    try:
+        plane = source.plane
+        read = session.image_reader(plane)
+    except CellsamError:
+        plane, read = (0,) * (len(source.shape) - 2), None
+
+    def opening() -> Opening:
+        return Opening(
+            name=_name_of(source),
+            shape=tuple(map(int, data.shape)),
+            dtype=str(data.dtype),
+            plane=plane,
+            image_id=None if read is None else read().image_id,
+            pixel_size_um=source.pixel_size_um,
+        )
+
+    return opening
+
+
+def _rebuild(history: History, replayed: Replayed) -> None:
+    """Let a history be as it was after the steps of a journal."""
+    for kind, action in replayed.steps:
+        if kind == "do":
+            history.push(action)
+        elif kind == "undo":
+            history.undo()
+        elif kind == "redo":
+            history.redo()
+
+
+def _path_of(source: ImageSource) -> Path | None:
+    path = source.layer.source.path
+    return None if path is None else Path(str(path))
+
+
+def _name_of(source: ImageSource) -> str:
+    path = _path_of(source)
+    return str(source.layer.name) if path is None else path.name

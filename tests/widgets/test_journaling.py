@@ -1,0 +1,184 @@
+"""Journaling: what was accepted is on disk, and is offered when the image is opened again."""
+
+from __future__ import annotations
+
+import numpy as np
+from tests.widgets.conftest import HANG_MS, discs
+
+from napari_cellsam.editing.journal import replay
+
+
+def labels(session):
+    return np.asarray(session.target.layer.data)
+
+
+def click(session, y, x):
+    session.prompting.click(y, x)
+    session.settle()
+
+
+def end(session):
+    """Close a session and its labels, as closing the window does."""
+    kept = labels(session).copy()
+    layer = session.target.layer
+    session.close()
+    session.viewer.layers.remove(layer)
+    return kept
+
+
+def again(make_session, viewer, qtbot):
+    """Begin a session on the picture anew, and wait for what it offers."""
+    session = make_session(viewer)
+    session.start()
+    session.settle()
+    return session
+
+
+def test_every_step_is_in_the_journal(session):
+    click(session, 20, 20)
+    click(session, 60, 30)
+    session.prompting.delete(20, 20)
+    session.undo()
+    session.automatic.run()
+    session.settle()
+    assert session.journaling.flush()
+    replayed = replay(session.journaling.path)
+    assert np.array_equal(replayed.labels, labels(session))
+    assert {record.label for record in replayed.cells.values()} == {record.label for record in session.cells}
+    assert [kind for kind, _ in replayed.steps][:4] == ["do", "do", "do", "undo"]
+
+
+def test_no_file_is_made_before_something_is_done(session, tmp_path):
+    session.set_clicking(True)
+    assert session.journaling.flush()
+    assert session.journaling.path is None
+    assert not list(tmp_path.rglob("*.cellsam"))
+
+
+def test_paint_is_in_the_journal(session):
+    click(session, 20, 20)
+    session.target.layer.data_setitem((np.array([90, 91]), np.array([5, 5])), 77)
+    assert session.journaling.flush()
+    assert replay(session.journaling.path).labels[90, 5] == 77
+
+
+def test_work_on_the_same_picture_is_offered_and_continued(session, make_session, viewer, qtbot):
+    click(session, 20, 20)
+    click(session, 60, 30)
+    path_before = None if not session.journaling.flush() else session.journaling.path
+    before = end(session)
+
+    session = again(make_session, viewer, qtbot)
+    assert session.journaling.offer.summary.n_steps == 2
+    session.journaling.accept()
+    qtbot.waitUntil(lambda: session.has_target and len(session.cells) == 2, timeout=HANG_MS)
+    assert np.array_equal(labels(session), before)
+    assert session.journaling.offer is None
+
+    session.undo()
+    assert set(np.unique(labels(session))) == {0, 1}
+    session.redo()
+    click(session, 70, 80)
+    assert np.unique(labels(session)).tolist() == [0, 1, 2, 3]
+    assert session.journaling.flush()
+    assert session.journaling.path == path_before
+    assert np.array_equal(replay(path_before).labels, labels(session))
+
+
+def test_declined_work_stays_where_it_is_and_new_work_has_a_journal_of_its_own(session, make_session, viewer, qtbot):
+    click(session, 20, 20)
+    assert session.journaling.flush()
+    first, before = session.journaling.path, end(session)
+
+    session = again(make_session, viewer, qtbot)
+    session.journaling.decline()
+    assert session.journaling.offer is None
+    click(session, 60, 30)
+    assert session.journaling.flush()
+    assert session.journaling.path != first
+    assert np.array_equal(replay(first).labels, before)
+
+
+def test_work_on_another_picture_of_the_same_name_is_not_offered(session, make_session, viewer, qtbot):
+    click(session, 20, 20)
+    end(session)
+    viewer.layers["discs"].data = discs(centres=((50, 50),))
+    assert again(make_session, viewer, qtbot).journaling.offer is None
+
+
+def test_the_journal_lies_beside_the_image_file(viewer, make_session, tmp_path):
+    import tifffile
+
+    folder = tmp_path / "images"
+    folder.mkdir()
+    tifffile.imwrite(folder / "day 1.tif", discs())
+    viewer.open(folder / "day 1.tif", plugin="napari")
+    session = make_session(viewer)
+    session.start()
+    session.settle()
+    click(session, 20, 20)
+    assert session.journaling.flush()
+    assert session.journaling.path == folder / "day 1.tif.cellsam"
+
+
+def test_a_chosen_folder_has_all_journals(session, tmp_path):
+    chosen = tmp_path / "chosen"
+    chosen.mkdir()
+    session.store.value.journal_folder = str(chosen)
+    click(session, 20, 20)
+    assert session.journaling.flush()
+    assert session.journaling.path == chosen / "discs.cellsam"
+
+
+def test_a_layer_that_had_cells_begins_its_journal_with_them(session):
+    there = np.zeros((100, 110), np.uint16)
+    there[0:5, 0:5] = 40
+    layer = session.viewer.add_labels(there)
+    session.use_labels(layer)
+    session.settle()
+    click(session, 20, 20)
+    assert session.journaling.flush()
+    replayed = replay(session.journaling.path)
+    assert replayed.labels.dtype == np.uint16
+    assert np.array_equal(replayed.labels, np.asarray(layer.data))
+    assert [kind for kind, _ in replayed.steps] == ["base", "do"]
+
+
+def test_two_viewers_on_one_picture_have_a_journal_each(session, make_session, make_napari_viewer_proxy):
+    other_viewer = make_napari_viewer_proxy()
+    other_viewer.add_image(discs(), name="discs")
+    other = make_session(other_viewer)
+    other.start()
+    other.settle()
+    click(session, 20, 20)
+    click(other, 60, 30)
+    assert session.journaling.flush()
+    assert other.journaling.flush()
+    assert session.journaling.path != other.journaling.path
+    for one in (session, other):
+        assert np.array_equal(replay(one.journaling.path).labels, labels(one))
+
+
+def test_a_journal_that_cannot_be_written_is_told_and_holds_nothing_up(session, monkeypatch, qtbot, tmp_path):
+    in_the_way = tmp_path / "in the way"
+    in_the_way.write_text("a file")
+    monkeypatch.setenv("NAPARI_CELLSAM_JOURNALS_DIR", str(in_the_way / "journals"))
+    click(session, 20, 20)
+    qtbot.waitUntil(lambda: session.journaling.trouble is not None, timeout=HANG_MS)
+    click(session, 60, 30)
+    assert np.unique(labels(session)).tolist() == [0, 1, 2]
+    assert any("journal" in text for text in session.heard)
+
+
+def test_other_data_in_the_layer_begins_another_journal(session):
+    click(session, 20, 20)
+    assert session.journaling.flush()
+    first = session.journaling.path
+    other = np.zeros((100, 110), np.uint32)
+    other[90:, 90:] = 5
+    session.target.layer.data = other
+    session.settle()
+    click(session, 60, 30)
+    assert session.journaling.flush()
+    assert session.journaling.path != first
+    assert np.array_equal(replay(session.journaling.path).labels, labels(session))
