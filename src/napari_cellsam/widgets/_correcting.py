@@ -1,0 +1,261 @@
+"""Correcting: one key a correction, on the cell under the cursor, each one step of the history."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from psygnal import Signal
+
+from napari_cellsam import corrections
+from napari_cellsam.editing.edits import Plane
+from napari_cellsam.errors import OptionError
+from napari_cellsam.types import Mask, Prompt
+from napari_cellsam.widgets._rewriting import Corner, Crop, Rewriting
+
+if TYPE_CHECKING:
+    from napari_cellsam.widgets._search_region import Region
+    from napari_cellsam.widgets._session import Session
+
+__all__ = ["Begun", "Correcting"]
+
+_MOST_PIECES = 8  # of a cell that is cut
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A correction that waits for its second place.
+
+    Attributes
+    ----------
+    kind
+        ``"merge"``, ``"swap"`` or ``"split"``.
+    plane, label
+        The cell that it began at.
+    place
+        ``(y, x)`` in it.
+    """
+
+    kind: str
+    plane: Plane
+    label: int
+    place: tuple[float, float]
+
+
+class Correcting:
+    """Changes cells that are there.
+
+    A correction of two cells, or of two places, begins with the first call and is done with the second one. ``changed``
+    is emitted when one begins, is done, or is let be.
+    """
+
+    changed = Signal()
+
+    def __init__(self, session: Session) -> None:
+        self._session, self._rewriting = session, Rewriting(session)
+        self._begun: Begun | None = None
+
+    @property
+    def begun(self) -> Begun | None:
+        """What waits for its second place."""
+        return self._begun
+
+    def grow(self, y: float, x: float) -> None:
+        """Grow a cell by a pixel."""
+        self._one("grow", corrections.grow, y, x)
+
+    def shrink(self, y: float, x: float) -> None:
+        """Shrink a cell by a pixel."""
+        self._one("shrink", corrections.shrink, y, x)
+
+    def fill_holes(self, y: float, x: float) -> None:
+        """Fill the holes of a cell."""
+        self._one("fill holes of", corrections.fill, y, x)
+
+    def smooth(self, y: float, x: float) -> None:
+        """Smooth a cell's outline."""
+        self._one("smooth", corrections.smooth, y, x)
+
+    def keep_largest(self, y: float, x: float) -> None:
+        """Keep only the largest piece of a cell."""
+        self._one("keep the largest piece of", corrections.keep_largest, y, x)
+
+    def renumber(self, y: float, x: float) -> None:
+        """Give a cell a number that no other one has."""
+        self.let_be()
+        label, window = self._rewriting.cell(y, x)
+        number = self._session.target.take_number()
+
+        def verb(crop: Crop, _: Corner) -> Crop:
+            return corrections.renumber(crop, label, number)
+
+        self._rewriting.write(f"renumber {label}", verb, [window], {number: label})
+
+    def merge(self, y: float, x: float) -> None:
+        """Begin to merge a cell, or merge this one with that which was begun with, whose number it gets."""
+        first = self._begin_or_go_on("merge", y, x, "the same key over a cell that belongs to it merges them")
+        if first is None:
+            return
+        (one, first_window), (other, window) = self._rewriting.cell(*first.place), self._rewriting.cell(y, x)
+
+        def verb(crop: Crop, _: Corner) -> Crop:
+            return corrections.merge(crop, [one, other])
+
+        self._rewriting.write(f"merge {one} and {other}", verb, [first_window, window])
+
+    def swap(self, y: float, x: float) -> None:
+        """Begin to swap the number of a cell, or swap it with that of the one that was begun with."""
+        first = self._begin_or_go_on("swap", y, x, "the same key over another cell swaps their numbers")
+        if first is None:
+            return
+        (one, first_window), (other, window) = self._rewriting.cell(*first.place), self._rewriting.cell(y, x)
+
+        def verb(crop: Crop, _: Corner) -> Crop:
+            return corrections.swap(crop, one, other)
+
+        self._rewriting.write(f"swap {one} and {other}", verb, [first_window, window], {one: other, other: one})
+
+    def split(self, y: float, x: float) -> None:
+        """Begin to split a cell, or split it between this place and the one that was begun with.
+
+        The model is asked for the part at each place, and its probabilities say where the parts meet.
+        """
+        first = self._begin_or_go_on("split", y, x, "the same key in the middle of its other part splits it")
+        if first is None:
+            return
+        places = (first.place, (y, x))
+        prompts = [Prompt(inside=[here], outside=[there]) for here, there in (places, places[::-1])]
+        self._session.decode(first.plane, prompts, partial(self._split, first, (y, x)), topic=f"split {first.label}")
+
+    def cut(self, line_yx: Sequence[tuple[float, float]]) -> None:
+        """Cut the cell of which most lies under a line, such as a stroke of the mouse.
+
+        Raises
+        ------
+        OptionError
+            If it lies over no cell, or does not part it.
+        """
+        self.let_be()
+        line = np.asarray(line_yx, float)
+        label, window = self._rewriting.cell(*self._most_under(line))
+        numbers = self._free_numbers()
+
+        def verb(crop: Crop, corner: Corner) -> Crop:
+            return corrections.split_at_line(crop, label, line - corner, numbers)
+
+        self._rewriting.write(f"cut {label}", verb, [window], dict.fromkeys(numbers, label))
+
+    def clear(self, region: Region) -> None:
+        """Take everything away that lies in a region of the plane that is shown."""
+        from skimage.draw import polygon2mask
+
+        self.let_be()
+        y0, x0, y1, x1 = region.box
+        inside = np.ones((y1 - y0, x1 - x0), bool)
+        if region.polygons_yx:
+            outlines = [polygon2mask(inside.shape, p - (y0, x0)) for p in region.polygons_yx]  # type: ignore[no-untyped-call]
+            inside = np.logical_or.reduce(outlines)
+
+        def verb(crop: Crop, _: Corner) -> Crop:
+            return corrections.clear_region(crop, inside)
+
+        self._rewriting.write("clear the region", verb, [(slice(y0, y1), slice(x0, x1))], margin=0)
+
+    def let_be(self) -> bool:
+        """Forget what was begun; return whether something was."""
+        begun, self._begun = self._begun, None
+        if begun is not None:
+            self.changed.emit()
+        return begun is not None
+
+    # --- how they are done
+
+    def _one(self, title: str, verb: Callable[[Crop, int], Crop], y: float, x: float) -> None:
+        """Correct one cell."""
+        self.let_be()
+        label, window = self._rewriting.cell(y, x)
+        self._rewriting.write(f"{title} {label}", lambda crop, _: verb(crop, label), [window])
+
+    def _begin_or_go_on(self, kind: str, y: float, x: float, hint: str) -> Begun | None:
+        """Return where a correction began whose second place this is; begin one, and return None, if there is none."""
+        label, _ = self._rewriting.cell(y, x)
+        plane, first = self._session.plane, self._begun
+        if first is not None and (first.kind, first.plane) == (kind, plane) and self._is_there(first):
+            if (first.label == label) != (kind == "split"):
+                raise OptionError(_WRONG_SECOND[kind].format(first=first.label))
+            self.let_be()
+            return first
+        self._begun = Begun(kind, plane, label, (y, x))
+        self._session.say(f"{kind.capitalize()} cell {label}: {hint}. Escape lets it be.")
+        self.changed.emit()
+        return None
+
+    def _split(self, first: Begun, second: tuple[float, float], masks: list[Mask]) -> None:
+        """Split a cell where the model's answers meet."""
+        if not self._is_there(first):
+            raise OptionError(f"Cell {first.label} has changed meanwhile; split it again.")
+        label, window = self._rewriting.cell(*first.place, plane=first.plane)
+        number = self._session.target.take_number()
+
+        def verb(crop: Crop, corner: Corner) -> Crop:
+            points = np.array([first.place, second]) - corner
+            return corrections.split_at_points(crop, label, points, [number], _landscape(masks, crop.shape, corner))
+
+        self._rewriting.write(f"split {label}", verb, [window], {number: label}, plane=first.plane)
+
+    def _is_there(self, begun: Begun) -> bool:
+        y, x = begun.place
+        return self._session.target.at(begun.plane, round(y), round(x)) == begun.label
+
+    def _most_under(self, line: NDArray[np.float64]) -> tuple[float, float]:
+        """Return a place of the cell of which a line covers most."""
+        target, plane = self._session.target, self._session.plane
+        places = _along(line)
+        labels = np.array([target.at(plane, round(y), round(x)) for y, x in places])
+        if not labels.any():
+            raise OptionError("The line lies over no cell; draw it across one.")
+        most = np.bincount(labels[labels > 0]).argmax()
+        y, x = places[int(np.flatnonzero(labels == most)[0])]
+        return float(y), float(x)
+
+    def _free_numbers(self) -> list[int]:
+        """Return numbers that no cell has, as many as a layer of small numbers has left."""
+        target = self._session.target
+        first, most = target.take_number(), int(np.iinfo(target.layer.data.dtype).max)
+        return [number for number in range(first, first + _MOST_PIECES) if number <= most]
+
+
+_WRONG_SECOND = {
+    "merge": "This is cell {first} itself; point at another one to merge it with. Escape lets it be.",
+    "swap": "This is cell {first} itself; point at another one to swap numbers with. Escape lets it be.",
+    "split": "This is another cell; point at a second place in cell {first} to split it. Escape lets it be.",
+}
+
+
+def _landscape(masks: Sequence[Mask], shape: tuple[int, ...], corner: Corner) -> NDArray[np.float64] | None:
+    """Return how sure the model is of either part, ``(h, w)``; None if it does not say."""
+    result = np.zeros(shape)
+    if any(mask.probability is None or mask.area == 0 for mask in masks):
+        return None
+    for mask in masks:
+        top, left = (int(n) for n in np.array(mask.corner) - corner)
+        height, width = mask.crop.shape
+        rows, columns = slice(max(top, 0), top + height), slice(max(left, 0), left + width)
+        part = np.asarray(mask.probability, float)[max(-top, 0) :, max(-left, 0) :]
+        there = result[rows, columns]
+        there[...] = np.maximum(there, part[: there.shape[0], : there.shape[1]])
+    return result
+
+
+def _along(line: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return places along a line, less than a pixel apart."""
+    parts = [line[:1]]
+    for start, end in pairwise(line):
+        n = int(np.ceil(np.abs(end - start).max() * 2)) + 1
+        parts.append(np.linspace(start, end, n + 1)[1:])
+    return np.concatenate(parts)
