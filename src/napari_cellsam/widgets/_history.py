@@ -48,6 +48,16 @@ class History:
         return self._undone[-1].title if self._undone else None
 
     @property
+    def undo_group(self) -> object | None:
+        """Group of what `undo` would take back."""
+        return self._done[-1].group if self._done else None
+
+    @property
+    def redo_group(self) -> object | None:
+        """Group of what `redo` would do again."""
+        return self._undone[-1].group if self._undone else None
+
+    @property
     def n_bytes(self) -> int:
         """Memory that the actions hold."""
         return self._n_bytes
