@@ -113,6 +113,15 @@ def test_steps_of_one_group_stay_together_also_when_the_journal_is_continued(tmp
     assert groups[2] is not groups[0]
 
 
+def test_verified_regions_and_reviewed_cells_are_there_again(tmp_path):
+    mark = edit_between((), (2, 3), np.zeros((4, 5), np.uint32), np.ones((4, 5), np.uint32))
+    write(tmp_path / "a.cellsam", [cell(1, 0, 0, reviewed=True), Action("verify", marks=(mark,))])
+    replayed = replay(tmp_path / "a.cellsam")
+    assert np.count_nonzero(replayed.verified) == 20
+    assert replayed.verified[2:6, 3:8].all()
+    assert replayed.cells[(), 1].reviewed
+
+
 def test_a_plane_of_a_stack_is_told_from_the_others(tmp_path):
     edit = CropEdit(
         (1, 0), np.array([2], np.int32), np.array([3], np.int32), np.zeros(1, np.uint32), np.array([9], np.uint32)

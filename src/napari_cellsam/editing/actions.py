@@ -24,6 +24,8 @@ class Action:
         Pixels that changed, in order.
     changes
         Records that changed, in order.
+    marks
+        Pixels of the verified regions that changed, in order: 1 where every cell is outlined, 0 where that is unknown.
     group
         Actions of one group are one step however many there are: an automatic run grows while its cells come in.
     """
@@ -32,11 +34,13 @@ class Action:
     edits: tuple[CropEdit, ...] = ()
     changes: tuple[RecordChange, ...] = ()
     group: object | None = None
+    marks: tuple[CropEdit, ...] = ()
 
     @property
     def n_bytes(self) -> int:
         """Memory that the action holds."""
-        return _OVERHEAD_BYTES * (1 + len(self.edits) + len(self.changes)) + sum(edit.n_bytes for edit in self.edits)
+        edits = (*self.edits, *self.marks)
+        return _OVERHEAD_BYTES * (1 + len(edits) + len(self.changes)) + sum(edit.n_bytes for edit in edits)
 
     def inverse(self) -> Action:
         """Return the action that takes this one back."""
@@ -45,8 +49,10 @@ class Action:
             tuple(edit.inverse() for edit in reversed(self.edits)),
             tuple(change.inverse() for change in reversed(self.changes)),
             self.group,
+            tuple(edit.inverse() for edit in reversed(self.marks)),
         )
 
     def then(self, other: Action) -> Action:
         """Return this action and another one as one."""
-        return Action(self.title, self.edits + other.edits, self.changes + other.changes, self.group)
+        edits, changes, marks = self.edits + other.edits, self.changes + other.changes, self.marks + other.marks
+        return Action(self.title, edits, changes, self.group, marks)

@@ -57,6 +57,8 @@ class Replayed:
     ----------
     labels
         ``(..., Y, X)`` numbers of cells; 0 is background.
+    verified
+        Of the same shape; 1 where every cell is outlined, 0 where that is not known.
     cells
         The records by plane and number.
     steps
@@ -66,6 +68,7 @@ class Replayed:
     """
 
     labels: NDArray[np.unsignedinteger]
+    verified: NDArray[np.uint8]
     cells: dict[tuple[Plane, int], CellRecord]
     summary: JournalSummary
     steps: list[tuple[str, Action]] = field(default_factory=list)
@@ -124,6 +127,7 @@ def replay(path: Path, n_steps: int | None = None) -> Replayed:
     if summary is None:
         raise JournalError(f"the journal {path} was cut off before anything was written into it")
     labels = _empty(summary.opening)
+    verified = np.zeros(labels.shape, np.uint8)
     cells: dict[tuple[Plane, int], CellRecord] = {}
     groups: dict[int, object] = {}
     done: list[tuple[str, Action]] = []
@@ -132,9 +136,10 @@ def replay(path: Path, n_steps: int | None = None) -> Replayed:
             break
         action = step.action(None if step.group is None else groups.setdefault(step.group, object()))
         _write(labels, action.edits)
+        _write(verified, action.marks)
         _note(cells, action.changes)
         done.append((step.kind, action))
-    return Replayed(labels, cells, summary, done)
+    return Replayed(labels, verified, cells, summary, done)
 
 
 def _frames(path: Path) -> Iterator[tuple[Opening | Step, int, int]]:

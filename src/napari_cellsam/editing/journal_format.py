@@ -92,6 +92,7 @@ class _Record(msgspec.Struct, frozen=True, array_like=True):
     detector_score: float | None
     predicted_iou: float | None
     prompts: tuple[_Pointed, ...]
+    reviewed: bool = False
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True, tag="step"):
@@ -116,6 +117,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, tag="step"):
     group: int | None
     edits: tuple[_Edit, ...]
     changes: tuple[tuple[_Record | None, _Record | None], ...]
+    marks: tuple[_Edit, ...] = ()
 
     def action(self, group: object | None = None) -> Action:
         """Return what was done.
@@ -131,9 +133,9 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, tag="step"):
             If it is not a step of this program.
         """
         try:
-            edits = tuple(_unpacked(edit) for edit in self.edits)
+            edits, marks = (tuple(_unpacked(edit) for edit in edits) for edits in (self.edits, self.marks))
             changes = tuple(RecordChange(_as_record(before), _as_record(after)) for before, after in self.changes)
-            return Action(self.title, edits, changes, group)
+            return Action(self.title, edits, changes, group, marks)
         except JournalError:
             raise
         except (CellsamError, ValueError) as error:
@@ -154,6 +156,7 @@ def step_of(kind: Kind, action: Action, time: float, group: int | None) -> Step:
         group=group,
         edits=tuple(_packed(edit) for edit in action.edits),
         changes=tuple((_of_record(change.before), _of_record(change.after)) for change in action.changes),
+        marks=tuple(_packed(edit) for edit in action.marks),
     )
 
 
@@ -250,7 +253,9 @@ def _of_record(record: CellRecord | None) -> _Record | None:
         for p in record.prompts
         if len(p.inside_yx) or p.box is not None  # a previous mask alone points at nothing without its logits
     )
-    return _Record(record.label, record.plane, record.origin, record.detector_score, record.predicted_iou, prompts)
+    return _Record(
+        record.label, record.plane, record.origin, record.detector_score, record.predicted_iou, prompts, record.reviewed
+    )
 
 
 def _as_record(kept: _Record | None) -> CellRecord | None:
@@ -264,7 +269,9 @@ def _as_record(kept: _Record | None) -> CellRecord | None:
         )
         for p in kept.prompts
     )
-    return CellRecord(kept.label, kept.plane, kept.origin, kept.detector_score, kept.predicted_iou, prompts)
+    return CellRecord(
+        kept.label, kept.plane, kept.origin, kept.detector_score, kept.predicted_iou, prompts, kept.reviewed
+    )
 
 
 def _bytes(values: NDArray[Any], dtype: str) -> bytes:

@@ -32,6 +32,8 @@ class CellRecord:
         0 to 1, or None where no model spoke.
     prompts
         What the user pointed at, newest last.
+    reviewed
+        Whether a person has looked at it and found it right.
     """
 
     label: int
@@ -40,6 +42,7 @@ class CellRecord:
     detector_score: float | None = None
     predicted_iou: float | None = None
     prompts: tuple[Prompt, ...] = field(default=())
+    reviewed: bool = False
 
     def __post_init__(self) -> None:
         if self.label < 1:

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 from psygnal import Signal as Event
 from qtpy.QtCore import QObject, Qt, Signal
 
@@ -182,6 +183,10 @@ class Journaling:
         ledger = self._ledgers.add(replayed.labels)
         ledger.target.know_highest(int(max((record.label for record in replayed.cells.values()), default=0)))
         ledger.cells.apply(RecordChange(None, record) for record in replayed.cells.values())
+        for plane in np.ndindex(replayed.verified.shape[:-2]):
+            whole = replayed.verified[plane].astype(bool)
+            mark = ledger.verified.changed(plane, np.s_[0 : whole.shape[0], 0 : whole.shape[1]], whole, verified=True)
+            ledger.verified.apply([] if mark is None else [mark])
         _rebuild(ledger.history, replayed)
         n_cells = len(replayed.cells)
         self._session.say(f"Continued: {n_cells} cells, {len(replayed.steps)} steps, which can be undone.")

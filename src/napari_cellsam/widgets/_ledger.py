@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from psygnal import Signal
 
-from napari_cellsam.widgets._edits import CropEdit
-from napari_cellsam.widgets._history import Action, History
+from napari_cellsam.editing.actions import Action
+from napari_cellsam.editing.edits import CropEdit
+from napari_cellsam.editing.records import CellRecord, RecordChange
+from napari_cellsam.editing.verified import VerifiedRegions
+from napari_cellsam.widgets._history import History
 from napari_cellsam.widgets._layers import LabelsTarget
-from napari_cellsam.widgets._records import CellRecord, CellTable, RecordChange
+from napari_cellsam.widgets._records import CellTable
 
 if TYPE_CHECKING:
     from napari.layers import Labels
@@ -37,6 +41,7 @@ class Ledger:
     def __init__(self, layer: Labels) -> None:
         self.target = LabelsTarget(layer)
         self.cells = CellTable()
+        self.verified = VerifiedRegions(self.target.shape)
         self.history = History()
         self.target.painted.connect(self._painted)
 
@@ -44,7 +49,8 @@ class Ledger:
         """Do something, as one step of the history."""
         edits = self.target.write(action.edits)
         self.cells.apply(action.changes)
-        self._did(Action(action.title, tuple(edits), action.changes, action.group))
+        self.verified.apply(action.marks)
+        self._did(replace(action, edits=tuple(edits)))
 
     def undo(self) -> str | None:
         """Take the newest step back; return its title, None if there is none."""
@@ -64,7 +70,8 @@ class Ledger:
             return None
         edits = self.target.write(action.edits)
         self.cells.apply(action.changes)
-        self.did.emit(kind, Action(action.title, tuple(edits), action.changes, action.group))
+        self.verified.apply(action.marks)
+        self.did.emit(kind, replace(action, edits=tuple(edits)))
         self.changed.emit()
         return action.title
 
@@ -82,7 +89,7 @@ class Ledger:
             if old is None:
                 changes.append(RecordChange(None, CellRecord(label, plane, "manual")))
             elif old.origin in ("automatic", "prompted"):
-                record = CellRecord(label, plane, "edited", old.detector_score, old.predicted_iou, old.prompts)
+                record = replace(old, origin="edited")
                 changes.append(RecordChange(old, record))
         self.cells.apply(changes)
         self._did(Action("paint", tuple(edits), tuple(changes)))
