@@ -13,11 +13,15 @@ from napari_cellsam.export.output import whole_file
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["read_labels", "write_labels"]
+__all__ = ["describe_pixels", "read_labels", "write_labels"]
 
 
 def write_labels(
-    path: Path, labels: ArrayLike, pixel_size_um: tuple[float, float] | None = None, overwrite: bool = False
+    path: Path,
+    labels: ArrayLike,
+    pixel_size_um: tuple[float, float] | None = None,
+    overwrite: bool = False,
+    axis: str = "",
 ) -> None:
     """Write labels as an OME-TIFF, compressed with zlib.
 
@@ -28,33 +32,31 @@ def write_labels(
     path
         Where to write to.
     labels
-        ``(Y, X)`` integers from 0 (background); stored as uint16 if they fit, else as uint32.
+        ``(Y, X)``, or ``(N, Y, X)`` with an axis; integers from 0 (background), stored as uint16 if they fit, else as
+        uint32.
     pixel_size_um
         ``(y, x)`` in micrometres, or None where it is not known.
     overwrite
         Whether a file that is there already is replaced.
+    axis
+        What the planes of a stack are: ``"T"`` or ``"Z"``; empty for one plane.
 
     Raises
     ------
     ImageShapeError
-        If the labels are not two-dimensional, or not integers from 0 to 2**32 - 1.
+        If the labels are not of that shape, or not integers from 0 to 2**32 - 1.
     OutputError
         If the file exists already or cannot be written.
     """
     from tifffile import imwrite
 
     array = np.asarray(labels)
-    if array.ndim != 2 or array.size == 0:
-        raise ImageShapeError(f"got labels of shape {array.shape}; expected (Y, X)")
+    if array.ndim != 2 + len(axis) or array.size == 0:
+        raise ImageShapeError(f"got labels of shape {array.shape}; expected ({', '.join(axis + 'YX')})")
     low, high = _label_range(array, "labels")
     if low < 0 or high >= 2**32:
         raise ImageShapeError(f"got labels from {low} to {high}; expected 0 to {2**32 - 1}")
-    metadata: dict[str, Any] = {"axes": "YX"}
-    options: dict[str, Any] = {}
-    if pixel_size_um is not None:
-        y, x = pixel_size_um
-        metadata |= {"PhysicalSizeY": y, "PhysicalSizeX": x, "PhysicalSizeYUnit": "µm", "PhysicalSizeXUnit": "µm"}
-        options = {"resolution": (1e4 / x, 1e4 / y), "resolutionunit": "CENTIMETER"}
+    metadata, options = describe_pixels(pixel_size_um)
     with whole_file(Path(path), overwrite) as temporary:
         imwrite(
             temporary,
@@ -62,9 +64,24 @@ def write_labels(
             ome=True,
             photometric="minisblack",
             compression="zlib",
-            metadata=metadata,
+            metadata=metadata | {"axes": f"{axis}YX"},
             **options,
         )
+
+
+def describe_pixels(pixel_size_um: tuple[float, float] | None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the OME metadata for a pixel size, and what tifffile wants to know for the resolution tags.
+
+    Parameters
+    ----------
+    pixel_size_um
+        ``(y, x)`` in micrometres, or None where it is not known; both are empty then.
+    """
+    if pixel_size_um is None:
+        return {}, {}
+    y, x = pixel_size_um
+    metadata = {"PhysicalSizeY": y, "PhysicalSizeX": x, "PhysicalSizeYUnit": "µm", "PhysicalSizeXUnit": "µm"}
+    return metadata, {"resolution": (1e4 / x, 1e4 / y), "resolutionunit": "CENTIMETER"}
 
 
 def read_labels(path: Path) -> NDArray[Any]:

@@ -1,8 +1,9 @@
-"""The output file that appears whole or not at all."""
+"""The output file, or folder, that appears whole or not at all."""
 
 from __future__ import annotations
 
 import os
+import shutil
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from napari_cellsam.errors import OutputError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["check_output", "make_folder", "whole_file"]
+__all__ = ["check_output", "make_folder", "whole_file", "whole_folder"]
 
 
 def make_folder(folder: Path) -> None:
@@ -75,9 +76,74 @@ def whole_file(path: Path, overwrite: bool = False) -> Iterator[Path]:
         temporary = path.with_name(f".{path.stem}.{uuid4().hex}{path.suffix}")
         try:
             yield temporary
+            _settle(temporary)
             temporary.replace(path)
         finally:
             with suppress(FileNotFoundError):
                 temporary.unlink()
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+def _settle(path: Path) -> None:
+    """Wait until the disk has a file, so that its name never outlives its content."""
+    if path.is_file():
+        with path.open("r+b") as file:
+            os.fsync(file.fileno())
+
+
+@contextmanager
+def whole_folder(path: Path, marker: str, overwrite: bool = False) -> Iterator[Path]:
+    """Give a temporary name beside an output folder, and rename it when all is written.
+
+    Parameters
+    ----------
+    path
+        Where the folder shall be.
+    marker
+        A file that each such folder has. A folder without it is somebody else's, and never replaced.
+    overwrite
+        Whether a folder that is there already is replaced. For an instant there is none then; if the process dies in
+        it, the next export puts the old folder back, which lies beside under a hidden name.
+
+    Yields
+    ------
+    Path
+        The folder to fill, which is to be made; gone afterwards, whatever happens.
+
+    Raises
+    ------
+    OutputError
+        If the folder exists already or cannot be written.
+    """
+    old = path.with_name(f".{path.name}.old")
+    if path.exists() and overwrite and not (path / marker).is_file():
+        raise OutputError(f"{path} is there already, and nothing that we wrote; remove it, or choose another name")
+    if path.exists() and not overwrite:
+        raise OutputError(f"{path} exists already; remove it, choose another folder, or allow it to be overwritten")
+    check_output(path.with_name(f".{path.name}.{uuid4().hex}"))
+    temporary = path.with_name(f".{path.name}.{uuid4().hex}")
+    try:
+        if old.exists():
+            shutil.rmtree(old) if path.exists() else old.replace(path)
+        try:
+            yield temporary
+            _swap(temporary, path, old)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+def _swap(new: Path, path: Path, old: Path) -> None:
+    """Put a folder in the place of another."""
+    if not path.exists():
+        new.replace(path)
+        return
+    path.replace(old)
+    try:
+        new.replace(path)
+    except OSError:
+        old.replace(path)
+        raise
+    shutil.rmtree(old)

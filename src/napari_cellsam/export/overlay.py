@@ -13,13 +13,15 @@ from napari_cellsam.export.output import whole_file
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
+    from napari_cellsam.export.cell_set import CellSet
     from napari_cellsam.types import Image
 
-__all__ = ["draw_overlay", "find_outlines", "save_overlay"]
+__all__ = ["draw_overlay", "draw_picture", "find_outlines", "save_overlay", "write_png"]
 
 _OUTLINE_RGB = (255, 214, 0)
 _NUCLEAR_RGB = (0.2, 0.45, 0.9)
 _CELL_RGB = (0.8, 0.55, 0.1)
+_PNG_LEVEL = 3  # the default, 6, takes three times as long for a tenth less
 _STRETCH_PERCENT = (0.5, 99.5)
 
 
@@ -69,20 +71,39 @@ def draw_overlay(image: Image, labels: ArrayLike) -> NDArray[np.uint8]:
     array = np.asarray(labels)
     if array.shape != image.shape:
         raise ImageShapeError(f"got labels of shape {array.shape} for an image of shape {image.shape}")
-    if image.rgb:
-        canvas = image.pixels[:, :, :3].copy() if image.pixels.dtype == np.uint8 else _stretch(image.pixels[:, :, :3])
-    else:
-        roles = [(image.nuclear, _NUCLEAR_RGB), (image.cell, _CELL_RGB)]
-        given = [(channel, colour) for channel, colour in roles if channel is not None]
-        if len({channel for channel, _ in given}) == 1:
-            given = [(given[0][0], (1.0, 1.0, 1.0))]
-        canvas = np.zeros((*image.shape, 3), np.uint8)
-        for channel, colour in given:
-            stretched = _stretch(image.pixels[:, :, channel])
-            for i, share in enumerate(colour):
-                # the shares of both colours add up to 1 at most, so nothing overflows
-                canvas[:, :, i] += (stretched * np.float32(share)).astype(np.uint8)
+    canvas = draw_picture(image)
     canvas[find_outlines(array)] = _OUTLINE_RGB
+    return canvas
+
+
+def draw_picture(image: Image, step: int = 1) -> NDArray[np.uint8]:
+    """Draw the picture alone, stretched so that its contrast is seen.
+
+    Parameters
+    ----------
+    image
+        As for `draw_overlay`.
+    step
+        Only each pixel so many pixels from the last is drawn.
+
+    Returns
+    -------
+    ndarray
+        ``(Y, X, 3)`` RGB.
+    """
+    pixels = image.pixels[::step, ::step]
+    if image.rgb:
+        return pixels[:, :, :3].copy() if pixels.dtype == np.uint8 else _stretch(pixels[:, :, :3])
+    roles = [(image.nuclear, _NUCLEAR_RGB), (image.cell, _CELL_RGB)]
+    given = [(channel, colour) for channel, colour in roles if channel is not None]
+    if len({channel for channel, _ in given}) == 1:
+        given = [(given[0][0], (1.0, 1.0, 1.0))]
+    canvas = np.zeros((*pixels.shape[:2], 3), np.uint8)
+    for channel, colour in given:
+        stretched = _stretch(pixels[:, :, channel])
+        for i, share in enumerate(colour):
+            # the shares of both colours add up to 1 at most, so nothing overflows
+            canvas[:, :, i] += (stretched * np.float32(share)).astype(np.uint8)
     return canvas
 
 
@@ -112,8 +133,13 @@ def save_overlay(path: Path, image: Image, labels: ArrayLike, overwrite: bool = 
     OutputError
         If the file exists already or cannot be written.
     """
-    from imageio.v3 import imwrite
+    from imagecodecs import png_encode
 
     canvas = draw_overlay(image, labels)
     with whole_file(Path(path), overwrite) as temporary:
-        imwrite(temporary, canvas, extension=".png")
+        temporary.write_bytes(png_encode(canvas, level=_PNG_LEVEL))
+
+
+def write_png(path: Path, cells: CellSet, overwrite: bool = False) -> None:
+    """Write the image of one plane of cells with their outlines, as `save_overlay` does."""
+    save_overlay(path, cells.images[0], cells.labels, overwrite)

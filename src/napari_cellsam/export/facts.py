@@ -1,0 +1,57 @@
+"""The facts about cells as plain values, for the files that have room for them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from napari_cellsam.errors import OptionError
+from napari_cellsam.export.cell_set import CellFacts, CellSet
+
+__all__ = ["ABOUT", "about", "describe", "facts_from", "pixel_size_from"]
+
+ABOUT = "napari_cellsam"
+"""The key of what only we read."""
+
+
+def about(cells: CellSet) -> dict[str, Any]:
+    """Return what a reader of ours needs beside the cells: name, shape, axis and pixel size."""
+    return {"name": cells.name, "shape": cells.labels.shape, "axis": cells.axis, "pixel_size_um": cells.pixel_size_um}
+
+
+def describe(facts: CellFacts) -> dict[str, str | float]:
+    """Return what is known of a cell; nothing for what is not."""
+    values = {
+        "origin": facts.origin or None,
+        "detector_score": facts.detector_score,
+        "predicted_iou": facts.predicted_iou,
+    }
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def facts_from(values: Mapping[str, Any]) -> CellFacts:
+    """Return the facts among the values of a cell; what is of a wrong type or out of range counts as not known."""
+
+    def share(name: str) -> float | None:
+        value = values.get(name)
+        return float(value) if isinstance(value, (int, float)) and 0 <= value <= 1 else None
+
+    origin = values.get("origin")
+    return CellFacts(origin if isinstance(origin, str) else "", share("detector_score"), share("predicted_iou"))
+
+
+def pixel_size_from(value: Any) -> tuple[float, float] | None:
+    """Return the pixel size that `about` gave, or None.
+
+    Raises
+    ------
+    OptionError
+        If it is neither.
+    """
+    if value is None:
+        return None
+    try:
+        y, x = map(float, value)
+    except (TypeError, ValueError) as error:
+        raise OptionError(f"the pixel size is {value!r}; expected two numbers") from error
+    return y, x

@@ -1,0 +1,119 @@
+"""The table of measurements of cells, as CSV or Parquet."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_cellsam.errors import OutputError
+from napari_cellsam.export.cell_set import CellSet
+from napari_cellsam.export.facts import describe
+from napari_cellsam.export.output import whole_file
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["tabulate", "write_csv", "write_parquet"]
+
+
+def tabulate(cells: CellSet) -> dict[str, list[Any]]:
+    """Measure every cell, and put what is known of it beside: columns by name, one row per cell.
+
+    Parameters
+    ----------
+    cells
+        The cells.
+
+    Returns
+    -------
+    dict
+        ``plane`` for stacks, ``label``, measurements, ``origin``, ``detector_score`` and ``predicted_iou``; None
+        where something is not known.
+    """
+    columns: dict[str, list[Any]] = {}
+    for plane, labels in cells.planes():
+        measured = _measure(labels, cells, plane)
+        known = [describe(cells.facts_of(plane, label)) for label in measured["label"]]
+        if cells.axis:
+            measured = {"plane": [plane] * len(known), **measured}
+        for name in ("origin", "detector_score", "predicted_iou"):
+            measured[name] = [facts.get(name) for facts in known]
+        for name, values in measured.items():
+            columns.setdefault(name, []).extend(values)
+    return columns
+
+
+def _measure(labels: NDArray[np.uint32], cells: CellSet, plane: int) -> dict[str, list[Any]]:
+    """Measure the cells of one plane in one pass: place, area, intensity per channel."""
+    where = np.flatnonzero(labels)
+    used, index = np.unique(labels.ravel()[where], return_inverse=True)
+    y, x = np.divmod(where, labels.shape[1])
+    area = np.bincount(index, minlength=len(used))
+    columns: dict[str, list[Any]] = {
+        "label": used.tolist(),
+        "centroid_y": (np.bincount(index, y, len(used)) / area).round(3).tolist(),
+        "centroid_x": (np.bincount(index, x, len(used)) / area).round(3).tolist(),
+        "area_px": area.tolist(),
+    }
+    if cells.pixel_size_um is not None:
+        columns["area_um2"] = (area * float(np.prod(cells.pixel_size_um))).round(6).tolist()
+    if cells.images:
+        image = cells.images[plane]
+        for channel in range(image.pixels.shape[2]):
+            name = image.channel_names[channel] if image.channel_names else str(channel)
+            values = image.pixels[:, :, channel].ravel()[where]
+            columns[f"mean_intensity_{name}"] = (np.bincount(index, values, len(used)) / area).round(4).tolist()
+    return columns
+
+
+def write_csv(path: Path, cells: CellSet, overwrite: bool = False) -> None:
+    """Write the table as CSV with a header; what is not known is empty.
+
+    Parameters
+    ----------
+    path
+        Where to write to.
+    cells
+        The cells.
+    overwrite
+        Whether a file that is there already is replaced.
+
+    Raises
+    ------
+    OutputError
+        If the file exists already or cannot be written.
+    """
+    columns = tabulate(cells)
+    with whole_file(path, overwrite) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
+
+
+def write_parquet(path: Path, cells: CellSet, overwrite: bool = False) -> None:
+    """Write the table as Parquet; the parameters are those of `write_csv`.
+
+    Raises
+    ------
+    OutputError
+        If the file exists already or cannot be written, or pyarrow is not installed.
+    """
+    try:
+        from pyarrow import parquet, table
+    except ImportError as error:
+        raise OutputError("Parquet needs pyarrow: pip install napari-cellsam[parquet], or export CSV") from error
+    columns = tabulate(cells)
+    with whole_file(path, overwrite) as temporary:
+        parquet.write_table(table(_typed(columns)), temporary)
+
+
+def _typed(columns: Mapping[str, list[Any]]) -> dict[str, Any]:
+    """Return columns with a type each, also where no row tells it."""
+    from pyarrow import array, float64, string, uint32
+
+    kinds = {"label": uint32(), "plane": uint32(), "area_px": uint32(), "origin": string()}
+    return {name: array(values, kinds.get(name, float64())) for name, values in columns.items()}
