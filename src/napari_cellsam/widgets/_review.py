@@ -1,0 +1,282 @@
+"""The review: all cells, the doubtful ones first, looked at one after the other."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from psygnal import Signal
+
+from napari_cellsam.editing.actions import Action
+from napari_cellsam.editing.doubts import CellMeasure, doubt_of, measure_cells, oddness_of
+from napari_cellsam.editing.edits import Plane
+from napari_cellsam.editing.records import CellRecord, RecordChange
+from napari_cellsam.errors import OptionError
+from napari_cellsam.widgets._looking import NoImageError
+from napari_cellsam.widgets._review_filter import Reviewed, ReviewFilter
+from napari_cellsam.widgets._spotlight import Spotlight
+from napari_cellsam.widgets._stability import Stability
+
+if TYPE_CHECKING:
+    from napari_cellsam.service.transport import Call
+    from napari_cellsam.widgets._jobs import Report
+    from napari_cellsam.widgets._session import Session
+
+__all__ = ["Review"]
+
+_TOPIC = "review"
+_PACE_S = 120.0  # over which the pace is told
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What is known of a cell from the picture alone."""
+
+    plane: Plane
+    measure: CellMeasure
+    oddness: float
+
+
+@dataclass(frozen=True)
+class _Entry:
+    plane: Plane
+    measure: CellMeasure
+    doubt: float
+
+
+class Review:
+    """Goes from cell to cell, the doubtful ones first; what is decided is one step of the history each.
+
+    ``changed`` is emitted when another cell is looked at, or the order or the counts change.
+    """
+
+    changed = Signal()
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._filter = ReviewFilter()
+        self._entries: list[_Entry] = []
+        self._at = -1
+        self._seen: list[_Seen] = []
+        self._times: deque[float] = deque(maxlen=200)
+        self._spotlight = Spotlight(session)
+        self._stability = Stability(session)
+        self._stability.changed.connect(self._reorder)
+        self.on = False
+
+    @property
+    def filter(self) -> ReviewFilter:
+        """Which cells are looked at."""
+        return self._filter
+
+    @property
+    def current(self) -> tuple[Plane, int] | None:
+        """Plane and number of the cell that is looked at."""
+        if not (self.on and 0 <= self._at < len(self._entries)):
+            return None
+        entry = self._entries[self._at]
+        return entry.plane, entry.measure.label
+
+    @property
+    def doubt(self) -> float | None:
+        """How doubtful it is, 0 to 1."""
+        return None if self.current is None else self._entries[self._at].doubt
+
+    @property
+    def count(self) -> Reviewed:
+        """How far the review is."""
+        cells = list(self._session.cells) if self._session.has_target else []
+        n_left = sum(self._is_open(entry) for entry in self._entries)
+        return Reviewed(sum(record.reviewed for record in cells), len(cells), n_left, self._pace())
+
+    def start(self) -> None:
+        """Look at all cells, in another thread, and show the most doubtful one.
+
+        Raises
+        ------
+        NoImageError
+            If there are no cells yet.
+        """
+        session = self._session
+        if not session.has_target:
+            raise NoImageError("There are no cells to review yet: let the model find some, or click on them.")
+        target, planes = session.target, session.planes()
+
+        def work(call: Call, report: Report) -> list[_Seen]:  # noqa: ARG001 - there is nothing to report
+            found: list[_Seen] = []
+            for plane in planes:
+                if call.cancelled:
+                    break
+                measures = measure_cells(np.asarray(target.layer.data[plane]))
+                found += [_Seen(plane, measures[label], odd) for label, odd in oddness_of(measures).items()]
+            return found
+
+        session.jobs.submit(work, on_done=self._measured, on_error=session.failed, topic=_TOPIC)
+
+    def stop(self) -> None:
+        """Look at no cell any more."""
+        self._session.jobs.cancel(_TOPIC)
+        self._stability.stop()
+        self.on, self._entries, self._at = False, [], -1
+        self._spotlight.hide()
+        self.changed.emit()
+
+    def set_filter(self, filter: ReviewFilter) -> None:  # noqa: A002 - what it is
+        """Look at other cells, from the most doubtful one on."""
+        self._filter = filter
+        if self.on:
+            self._sort()
+            self._at = -1
+            self.next()
+
+    def next(self) -> None:
+        """Show the next cell that is still to be looked at."""
+        self._go(range(self._at + 1, len(self._entries)), "This was the last one; all others have been looked at.")
+
+    def previous(self) -> None:
+        """Show the cell before."""
+        self._go(range(self._at - 1, -1, -1), "This is the first one.", reviewed_too=True)
+
+    def accept(self) -> None:
+        """Find the cell right, and show the next one."""
+        plane, label = self._needed()
+        old = self._session.cells.get(plane, label)
+        new = replace(old or CellRecord(label, plane), reviewed=True)
+        self._session.apply(Action(f"accept {label}", (), (RecordChange(old, new),)))
+        self._decided()
+
+    def reject(self) -> None:
+        """Delete the cell, and show the next one."""
+        plane, label = self._needed()
+        y, x = self._place(plane, self._entries[self._at].measure)
+        self._session.prompting.delete(y, x)
+        self._decided()
+
+    def redo(self) -> None:
+        """Let the model outline the cell anew; it stays the one that is looked at."""
+        plane, _ = self._needed()
+        y, x = self._place(plane, self._entries[self._at].measure)
+        self._session.prompting.redo_with_model(y, x)
+
+    def accept_rest(self) -> None:
+        """Find all right that are still to be looked at, as one step."""
+        changes = []
+        for entry in self._entries:
+            record = self._record(entry)
+            if record is not None and not record.reviewed and self._filter.lets(entry.measure, record):
+                old = self._session.cells.get(entry.plane, entry.measure.label)
+                changes.append(RecordChange(old, replace(record, reviewed=True)))
+        if changes:
+            self._session.apply(Action(f"accept {len(changes)} cells", (), tuple(changes)))
+        self._session.say(f"{len(changes)} cells were accepted.")
+        self._spotlight.hide()
+        self.changed.emit()
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self._stability.stop()
+        self._spotlight.close()
+        self.on = False
+
+    # --- how it goes on
+
+    def _measured(self, seen: list[_Seen]) -> None:
+        self._seen, self.on, self._at = seen, True, -1
+        self._sort()
+        if not self._entries:
+            self._session.say("There are no cells to review: all were looked at, or the filter lets none.")
+            self.changed.emit()
+            return
+        self._stability.start([(entry.plane, entry.measure) for entry in self._entries])
+        self.next()
+
+    def _sort(self) -> None:
+        """Put all cells in order."""
+        cells, entries = self._session.cells, []
+        for plane, measure, oddness in ((s.plane, s.measure, s.oddness) for s in self._seen):
+            record = cells.get(plane, measure.label) or CellRecord(measure.label, plane)
+            if self._filter.lets(measure, record):
+                stable = self._stability.known(plane, measure.label)
+                entries.append(_Entry(plane, measure, doubt_of(record, oddness, stable)))
+        self._entries = sorted(entries, key=lambda e: (-e.doubt, e.plane, e.measure.label))
+
+    def _reorder(self) -> None:
+        """Put the cells in order that were not yet looked at, now that more is known of them."""
+        if not self.on:
+            return
+        seen = self._entries[: self._at + 1]
+        keys = {(entry.plane, entry.measure.label) for entry in seen}
+        self._sort()
+        self._entries = seen + [e for e in self._entries if (e.plane, e.measure.label) not in keys]
+        self.changed.emit()
+
+    def _go(self, places: range, otherwise: str, *, reviewed_too: bool = False) -> None:
+        if not self.on:
+            self.start()
+            return
+        for at in places:
+            if self._is_open(self._entries[at], reviewed_too=reviewed_too):
+                self._at = at
+                self._show()
+                return
+        self._session.say(otherwise)
+        self.changed.emit()
+
+    def _show(self) -> None:
+        """Move camera and sliders to the cell, and tell what is known of it."""
+        entry = self._entries[self._at]
+        self._spotlight.show(entry.plane, entry.measure.window)
+        record = self._record(entry) or CellRecord(entry.measure.label, entry.plane)
+        scores = (("score", record.detector_score), ("predicted IoU", record.predicted_iou))
+        known = "".join(f", {name} {value:.2f}" for name, value in scores if value is not None)
+        self._session.say(f"Cell {record.label}: {record.origin}{known}, {entry.measure.area} pixels.")
+        self.changed.emit()
+
+    def _decided(self) -> None:
+        self._times.append(time.monotonic())
+        self.next()
+
+    def _pace(self) -> float | None:
+        """Return how many cells a minute were decided on lately."""
+        now = time.monotonic()
+        recent = [t for t in self._times if now - t <= _PACE_S]
+        if len(recent) < 2:
+            return None
+        return 60 * (len(recent) - 1) / max(recent[-1] - recent[0], 1e-3)
+
+    def _needed(self) -> tuple[Plane, int]:
+        if self.current is None or self._record(self._entries[self._at]) is None:
+            raise OptionError("No cell is being reviewed; start the review, or go to the next cell.")
+        return self.current
+
+    def _is_open(self, entry: _Entry, *, reviewed_too: bool = False) -> bool:
+        """Whether a cell is still there, and to be looked at."""
+        record = self._record(entry)
+        return record is not None and (reviewed_too or self._filter.lets(entry.measure, record))
+
+    def _record(self, entry: _Entry) -> CellRecord | None:
+        """Return the record of a cell; None if it is gone."""
+        label = entry.measure.label
+        record = self._session.cells.get(entry.plane, label)
+        if record is None and self._place_in(entry.plane, entry.measure) is not None:
+            record = CellRecord(label, entry.plane)  # of another tool
+        return record
+
+    def _place(self, plane: Plane, measure: CellMeasure) -> tuple[float, float]:
+        place = self._place_in(plane, measure)
+        if place is None:
+            raise OptionError(f"Cell {measure.label} is gone; go to the next one.")
+        return place
+
+    def _place_in(self, plane: Plane, measure: CellMeasure) -> tuple[float, float] | None:
+        """Return a pixel of a cell."""
+        y0, x0, y1, x1 = measure.window
+        crop: Any = self._session.target.read(plane, (slice(y0, y1), slice(x0, x1)))
+        rows, columns = np.nonzero(crop == measure.label)
+        if len(rows) == 0:
+            return None
+        middle = len(rows) // 2
+        return float(y0 + rows[middle]), float(x0 + columns[middle])

@@ -1,0 +1,269 @@
+"""The review: doubtful cells first, one key each, and nothing that was decided is lost."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from napari_cellsam.editing.journal import replay
+from napari_cellsam.errors import OptionError
+from napari_cellsam.types import Mask
+from napari_cellsam.widgets._looking import NoImageError
+from napari_cellsam.widgets._review import Review
+from napari_cellsam.widgets._review_filter import ReviewFilter
+
+
+@pytest.fixture
+def found(session):
+    """Return a session whose four cells the model found, with falling scores."""
+    session.set_clicking(True)
+    session.automatic.run()
+    session.settle()
+    return session
+
+
+@pytest.fixture
+def review(found):
+    made = Review(found)
+    yield made
+    made.close()
+
+
+def set_scores(session, scores):
+    """Let the cells have other scores of the detector."""
+    from dataclasses import replace
+
+    from napari_cellsam.editing.records import RecordChange
+
+    for label, score in scores.items():
+        old = session.cells.get((), label)
+        session.cells.apply([RecordChange(old, replace(old, detector_score=score))])
+
+
+def start(session, review):
+    review.start()
+    session.settle()
+
+
+def labels_of(session):
+    return np.asarray(session.target.layer.data)
+
+
+def test_the_most_doubtful_cell_is_shown_first(found, review):
+    set_scores(found, {1: 0.9, 2: 0.8, 3: 0.2, 4: 0.6})
+    start(found, review)
+    order = [review.current[1]]
+    for _ in range(3):
+        review.next()
+        order.append(review.current[1])
+    assert order == [3, 4, 2, 1]
+    review.next()
+    assert "last one" in found.heard[-1]
+    review.previous()
+    assert review.current[1] == 2
+
+
+def test_the_camera_moves_to_the_cell_and_a_frame_is_around_it(found, review):
+    set_scores(found, {1: 0.9, 2: 0.8, 3: 0.2, 4: 0.6})
+    start(found, review)
+    rows, columns = np.nonzero(labels_of(found) == 3)
+    frame = found.viewer.layers["cell under review"]
+    assert np.allclose(np.asarray(frame.data[0]).mean(0), (rows.mean(), columns.mean()), atol=1)
+    scene = getattr(found.viewer, "scene", found.viewer)
+    assert np.allclose(scene.camera.center[-2:], (rows.mean(), columns.mean()), atol=1)
+    assert found.viewer.layers.selection.active.name == "discs"
+
+
+def test_an_accepted_cell_is_reviewed_and_the_next_one_is_shown(found, review):
+    set_scores(found, {1: 0.9, 2: 0.8, 3: 0.2, 4: 0.6})
+    start(found, review)
+    review.accept()
+    assert found.cells.get((), 3).reviewed
+    assert review.current[1] == 4
+    assert (review.count.n_reviewed, review.count.n_cells, review.count.n_left) == (1, 4, 3)
+    found.undo()
+    assert not found.cells.get((), 3).reviewed
+
+
+def test_a_rejected_cell_is_gone_and_comes_back_on_undo(found, review):
+    set_scores(found, {1: 0.9, 2: 0.8, 3: 0.2, 4: 0.6})
+    start(found, review)
+    before = labels_of(found).copy()
+    review.reject()
+    assert not (labels_of(found) == 3).any()
+    assert review.current[1] == 4
+    found.undo()
+    assert np.array_equal(labels_of(found), before)
+
+
+def test_a_cell_that_is_outlined_anew_stays_under_review(found, review):
+    start(found, review)
+    current = review.current
+    review.redo()
+    found.settle()
+    assert review.current == current
+    assert found.cells.get(*current).origin == "prompted"
+
+
+def test_the_pace_is_told_from_the_second_decision_on(found, review):
+    start(found, review)
+    assert review.count.per_minute is None
+    review.accept()
+    review.accept()
+    assert review.count.per_minute > 0
+
+
+def test_reviewed_cells_are_not_shown_again_unless_wanted(found, review):
+    start(found, review)
+    first = review.current
+    review.accept()
+    start(found, review)
+    assert review.current != first
+    assert review.count.n_left == 3
+    review.set_filter(ReviewFilter(reviewed=True))
+    assert review.count.n_left == 4
+
+
+@pytest.mark.parametrize(
+    ("chosen", "n_left"),
+    [
+        (ReviewFilter(origins=("prompted",)), 0),
+        (ReviewFilter(origins=("automatic",)), 4),
+        (ReviewFilter(min_area=10_000), 0),
+        (ReviewFilter(max_area=10), 0),
+        (ReviewFilter(border=True), 0),
+        (ReviewFilter(border=False), 4),
+    ],
+)
+def test_a_filter_lets_only_some_cells_through(found, review, chosen, n_left):
+    start(found, review)
+    review.set_filter(chosen)
+    assert review.count.n_left == n_left
+    assert (review.current is None) == (n_left == 0)
+
+
+def test_all_that_are_left_are_accepted_in_one_step(found, review):
+    start(found, review)
+    review.reject()
+    n_steps = len(found.history)
+    review.accept_rest()
+    assert all(record.reviewed for record in found.cells)
+    assert len(found.history) == n_steps + 1
+    found.undo()
+    assert not any(record.reviewed for record in found.cells)
+
+
+def test_a_cell_that_vanished_meanwhile_is_passed_over(found, review):
+    set_scores(found, {1: 0.9, 2: 0.8, 3: 0.2, 4: 0.6})
+    start(found, review)
+    rows, columns = np.nonzero(labels_of(found) == 4)
+    found.prompting.delete(float(rows[0]), float(columns[0]))
+    review.next()
+    assert review.current[1] == 2
+
+
+def test_cells_of_other_tools_are_reviewed_too(session):
+    there = np.zeros((100, 110), np.uint32)
+    there[5:15, 5:15] = 7
+    session.use_labels(session.viewer.add_labels(there))
+    session.settle()
+    review = Review(session)
+    start(session, review)
+    assert review.current == ((), 7)
+    review.accept()
+    assert session.cells.get((), 7).reviewed
+    review.close()
+
+
+def test_without_cells_there_is_nothing_to_review(session):
+    review = Review(session)
+    with pytest.raises(NoImageError, match="no cells to review"):
+        review.start()
+    session.set_clicking(True)
+    start(session, review)
+    assert review.current is None
+    with pytest.raises(OptionError, match="start the review"):
+        review.accept()
+    review.close()
+
+
+def test_unstable_cells_move_up(found, review, client, monkeypatch):
+    set_scores(found, {1: 0.9, 2: 0.9, 3: 0.9, 4: 0.9})
+
+    def answer(image, prompts, options=None, **_):
+        """See nothing around the fourth disc, and what is there elsewhere."""
+        return [
+            Mask(np.zeros((0, 0), bool), (0, 0), 0.0) if p.box_yxyx[0] > 60 else client._mask(pieces(image), p)
+            for p in prompts
+        ]
+
+    def pieces(image):
+        from scipy import ndimage
+
+        return ndimage.label(image.pixels[..., 0] > 100)[0]
+
+    monkeypatch.setattr(client, "segment_prompts", answer)
+    start(found, review)
+    first = review.current[1]
+    others = []
+    for _ in range(3):
+        review.next()
+        others.append(review.current[1])
+    below = int(labels_of(found)[70, 80])
+    assert below in (first, others[0])
+
+
+def test_what_was_reviewed_is_in_the_journal(found, review):
+    start(found, review)
+    label = review.current[1]
+    review.accept()
+    assert found.journaling.flush()
+    assert replay(found.journaling.path).cells[(), label].reviewed
+
+
+def test_stopping_takes_the_frame_away(found, review):
+    start(found, review)
+    review.stop()
+    assert "cell under review" not in found.viewer.layers
+    assert review.current is None
+
+
+def test_the_frame_removed_by_hand_comes_back_with_the_next_cell(found, review):
+    start(found, review)
+    found.viewer.layers.remove("cell under review")
+    review.next()
+    assert "cell under review" in found.viewer.layers
+
+
+def test_the_slider_moves_to_the_plane_of_the_cell(viewer, make_session):
+    from tests.widgets.conftest import discs
+
+    stack = np.stack([discs() * 0, discs(), discs(centres=((50, 50),))])
+    viewer.add_image(stack, name="stack")
+    session = make_session(viewer)
+    session.start()
+    session.settle()
+    session.automatic.run(planes=session.planes())
+    session.settle()
+    viewer.dims.set_point(0, 0)
+    review = Review(session)
+    start(session, review)
+    seen = {review.current[0]}
+    assert session.plane == review.current[0]
+    for _ in range(4):
+        review.next()
+        seen.add(review.current[0])
+        assert session.plane == review.current[0]
+    assert seen == {(1,), (2,)}
+    review.close()
+
+
+def test_a_mask_over_the_border_overlaps_only_within():
+    from napari_cellsam.editing.doubts import measure_cells
+    from napari_cellsam.widgets._stability import overlap
+
+    labels = np.zeros((10, 10), np.uint32)
+    labels[0:4, 0:4] = 1
+    [measure] = measure_cells(labels).values()
+    mask = Mask(np.ones((6, 6), bool), (-2, -2), 0.5)
+    assert overlap(mask, measure, labels) == 16 / 36
