@@ -152,14 +152,9 @@ class Correcting:
 
     def clear(self, region: Region) -> None:
         """Take everything away that lies in a region of the plane that is shown."""
-        from skimage.draw import polygon2mask
-
         self.let_be()
         y0, x0, y1, x1 = region.box
-        inside = np.ones((y1 - y0, x1 - x0), bool)
-        if region.polygons_yx:
-            outlines = [polygon2mask(inside.shape, p - (y0, x0)) for p in region.polygons_yx]  # type: ignore[no-untyped-call]
-            inside = np.logical_or.reduce(outlines)
+        inside = region.pixels()
 
         def verb(crop: Crop, _: Corner) -> Crop:
             return corrections.clear_region(crop, inside)

@@ -75,6 +75,17 @@ class Region:
             raise ImageShapeError("The shape lies beyond the image; draw it on the image.")
         return cls((y0, x0, y1, x1), tuple(corners))
 
+    def pixels(self) -> NDArray[np.bool_]:
+        """Return which pixels ``(h, w)`` of the box lie in the region."""
+        from skimage.draw import polygon2mask
+
+        y0, x0, y1, x1 = self.box
+        shape = (y1 - y0, x1 - x0)
+        if not self.polygons_yx:
+            return np.ones(shape, bool)
+        masks = [polygon2mask(shape, polygon - (y0, x0)) for polygon in self.polygons_yx]  # type: ignore[no-untyped-call]
+        return np.asarray(np.logical_or.reduce(masks))
+
     def holds(self, y: float, x: float) -> bool:
         """Return whether a place lies in the region."""
         y0, x0, y1, x1 = self.box

@@ -1,0 +1,99 @@
+"""Verified regions: marked, seen, undone, and never taken for cells."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from napari_cellsam.editing.journal import replay
+from napari_cellsam.widgets._search_region import Region
+from napari_cellsam.widgets._verifying import Verifying
+
+
+@pytest.fixture
+def verifying(session):
+    session.set_clicking(True)
+    made = Verifying(session)
+    yield made
+    made.close()
+
+
+def test_the_whole_image_is_verified_and_that_is_undone(session, verifying):
+    verifying.verify_image()
+    assert session.verified.of(()).all()
+    assert verifying.share == 1
+    session.undo()
+    assert verifying.share == 0
+    session.redo()
+    assert verifying.share == 1
+
+
+def test_a_polygon_is_verified_and_the_rest_is_not(session, verifying):
+    triangle = np.array([(10.0, 10.0), (10.0, 60.0), (60.0, 10.0)])
+    verifying.mark(Region.around([triangle], (100, 110)), verified=True)
+    marked = session.verified.of(())
+    assert marked[20, 20]
+    assert not marked[55, 55]
+    assert not marked[5, 5]
+
+
+def test_what_is_verified_can_be_taken_back(session, verifying):
+    verifying.verify_image()
+    verifying.mark(Region((0, 0, 50, 110)), verified=False)
+    assert verifying.share == pytest.approx(0.5)
+    verifying.unverify_image()
+    assert verifying.share == 0
+
+
+def test_cells_in_a_verified_region_are_reviewed_in_the_same_step(session, verifying):
+    session.automatic.run()
+    session.settle()
+    verifying.mark(Region((0, 0, 40, 110)), verified=True)
+    labels = np.asarray(session.target.layer.data)
+    assert session.cells.get((), int(labels[20, 20])).reviewed
+    assert not session.cells.get((), int(labels[70, 80])).reviewed
+    session.undo()
+    assert not session.cells.get((), int(labels[20, 20])).reviewed
+
+
+def test_what_is_verified_already_makes_no_step(session, verifying):
+    verifying.verify_image()
+    n_steps = len(session.history)
+    verifying.verify_image()
+    assert len(session.history) == n_steps
+    assert "already" in session.heard[-1]
+
+
+def test_the_picture_of_it_follows_and_leaves_the_active_layer_alone(session, verifying):
+    verifying.show()
+    layer = session.viewer.layers["discs verified"]
+    assert not np.asarray(layer.data).any()
+    verifying.verify_image()
+    assert np.asarray(layer.data).all()
+    session.undo()
+    assert not np.asarray(layer.data).any()
+    assert session.viewer.layers.selection.active.name == "discs"
+    verifying.hide()
+    assert "discs verified" not in session.viewer.layers
+    assert not verifying.on
+
+
+def test_removing_the_picture_of_it_hides_it_and_loses_nothing(session, verifying):
+    verifying.show()
+    verifying.verify_image()
+    session.viewer.layers.remove("discs verified")
+    assert not verifying.on
+    assert verifying.share == 1
+
+
+def test_the_picture_of_it_is_not_written_into(session, verifying):
+    verifying.show()
+    session.prompting.click(20, 20)
+    session.settle()
+    assert session.target.layer.name == "discs cells"
+
+
+def test_it_is_in_the_journal(session, verifying):
+    verifying.verify_image()
+    assert session.journaling.flush()
+    assert replay(session.journaling.path).verified.all()
