@@ -299,7 +299,7 @@ def test_without_a_press_a_step_ends_when_the_threshold_rests(session, boxes, qt
     boxes.threshold = 0.7
     boxes.settle()
     assert len(session.history) == 2
-    qtbot.waitUntil(lambda: not boxes._resting.isActive(), timeout=HANG_MS)
+    qtbot.waitUntil(lambda: boxes._threshold.resting, timeout=HANG_MS)
     boxes.threshold = 0.95
     boxes.settle()
     assert len(session.history) == 3
@@ -385,7 +385,7 @@ def test_deleting_the_box_of_a_cell_that_was_touched_leaves_the_cell(session, bo
     edit(boxes, lambda: select(session, 0).remove_selected(), qtbot)
     assert cells(session) == [True, True, False, False]
     assert drawn(session) == [False, True, False, False]
-    assert "you changed stay" in session.heard[-1]
+    assert "Cells that you changed stay: 1" in session.heard[-1]
 
 
 def test_moving_a_box_outlines_that_cell_only(session, boxes, client, qtbot):

@@ -95,6 +95,7 @@ def test_what_is_drawn_around_is_searched_in_one_step(session, drawing, qtbot):
     assert found(session) == [True, False, False, False]
     assert session.history.undo_title == "segment a region"
     session.undo()
+    session.settle()
     assert found(session) == [False] * 4
 
 

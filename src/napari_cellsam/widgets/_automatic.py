@@ -51,6 +51,11 @@ class Automatic:
         return self._writer is not None
 
     @property
+    def n_written(self) -> int:
+        """Number of cells that the run has written so far; 0 without one."""
+        return 0 if self._writer is None else self._writer.n_written
+
+    @property
     def progress(self) -> tuple[int, int]:
         """Tiles done and tiles in all, as many for each plane as for the one that is searched; 0 of 0 without a run."""
         now = self._progress
@@ -109,7 +114,7 @@ class Automatic:
         if self._writer is None:
             return
         self._session.jobs.cancel(_TOPIC)
-        self._end(f"Cancelled. {self._writer.n_written} cells were found, and stay.")
+        self._end(f"Cancelled. Cells that were found stay: {self._writer.n_written}.")
 
     def drop(self) -> None:
         """End the run, and write nothing more: there is nowhere to write."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -15,6 +16,8 @@ from napari_cellsam.widgets._history import Action
 from napari_cellsam.widgets._records import CellRecord, RecordChange
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from napari_cellsam.types import Mask, Prompt
     from napari_cellsam.widgets._candidates import Candidate, Candidates
     from napari_cellsam.widgets._session import Session
@@ -85,7 +88,7 @@ class BoxCells:
         begun = time.perf_counter()
         while self._waiting and time.perf_counter() - begun < budget_s:
             step = next(iter(self._waiting.values()))[1]
-            numbers = [n for n, (_, of) in list(self._waiting.items())[:_AT_ONCE] if of is step]
+            numbers = [n for n, (_, of) in islice(self._waiting.items(), _AT_ONCE) if of is step]
             batch = _Batch()
             for number in numbers:
                 want, _ = self._waiting.pop(number)
@@ -95,7 +98,7 @@ class BoxCells:
             self._apply(batch, step)
 
     def remove(self, numbers: Sequence[int]) -> int:
-        """Take away the cells of boxes that were deleted, as one step; return how many stay as a person touched them."""
+        """Take away the cells of deleted boxes, as one step; return how many stay because a person touched them."""
         step, batch, n_staying = Step("delete boxes"), _Batch(), 0
         for number in numbers:
             self._waiting.pop(number, None)
@@ -207,6 +210,6 @@ def _window(mask: Mask) -> Window:
     return slice(y, y + height), slice(x, x + width)
 
 
-def _around(box: np.ndarray) -> Window:  # type: ignore[type-arg]
+def _around(box: NDArray[Any]) -> Window:
     y0, x0, y1, x1 = np.asarray(box, float)
     return slice(int(np.floor(y0)), int(np.ceil(y1)) + 1), slice(int(np.floor(x0)), int(np.ceil(x1)) + 1)

@@ -28,6 +28,7 @@ _AT_ONCE = 40  # boxes drawn in a tick; napari takes some 15 ms for them
 _TICK_MS = 30
 _LATER_MS = 10
 _MOVED_PX = 0.25
+_LINE_SHARE = 0.06
 _SMALLEST_PX = 2.0
 
 
@@ -77,7 +78,7 @@ class BoxLayer:
     @property
     def drawing(self) -> bool:
         """Whether boxes are still to be drawn."""
-        return self._drawing.isActive()
+        return bool(self._drawing.isActive())
 
     def open(self, source: ImageSource) -> None:
         """Add the layer for an image, and leave the choice of the layer to the user."""
@@ -179,7 +180,8 @@ class BoxLayer:
         kept = _numbers(layer)
         corners = [_corners(self._wanted[number][0]) for number in numbers]
         colours = np.array([_colour(self._wanted[number][1]) for number in numbers])
-        layer.add(corners, shape_type="rectangle", edge_color=colours, face_color="transparent", edge_width=1)
+        widths = [_width(self._wanted[number][0]) for number in numbers]
+        layer.add(corners, shape_type="rectangle", edge_color=colours, face_color="transparent", edge_width=widths)
         layer.features = {"number": np.array([*kept, *numbers])}
         layer.feature_defaults = {"number": _NEW}
         self._drawn |= {number: self._wanted[number][0] for number in numbers}
@@ -245,6 +247,11 @@ def _corners(box: BoxYX) -> NDArray[np.float64]:
     """Return the corners of the rectangle around the pixels of a box."""
     y0, x0, y1, x1 = box[0] - 0.5, box[1] - 0.5, box[2] + 0.5, box[3] + 0.5
     return np.array([(y0, x0), (y0, x1), (y1, x1), (y1, x0)])
+
+
+def _width(box: BoxYX) -> float:
+    """Return the width of a box's line, in pixels, so that it is seen when cells are."""
+    return max(_LINE_SHARE * min(box[2] - box[0], box[3] - box[1]), 0.5)
 
 
 def _box(corners: NDArray[np.float64]) -> BoxYX:

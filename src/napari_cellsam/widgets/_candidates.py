@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from napari_cellsam.widgets._edits import Plane
     from napari_cellsam.widgets._records import CellRecord, CellTable
 
-__all__ = ["BoxYX", "Candidate", "Candidates"]
+__all__ = ["BoxYX", "Candidate", "Candidates", "nearest"]
 
 BoxYX = tuple[float, float, float, float]
 """``(y_min, x_min, y_max, x_max)``, centres of the outermost pixels."""
@@ -110,7 +110,7 @@ class Candidates:
         return candidate
 
     def label_of(self, number: int) -> int | None:
-        """Return the number of a candidate's cell in the labels layer, also if that is gone now; None: never had one."""
+        """Return the number of a candidate's cell, also if that is gone now; None if it never had one."""
         return self._label_of.get(number)
 
     def link(self, number: int, label: int) -> bool:
@@ -142,6 +142,35 @@ class Candidates:
             elif number not in self._label_of and candidate.score >= threshold:
                 shown[number] = (candidate.box, candidate.score)
         return shown
+
+    def text(self, n_shown: int, n_drawn: int) -> str:
+        """Return in a line how many there are, how many are shown, and how many of these are drawn."""
+        few = f"; the {n_drawn} in view nearest to the threshold are drawn" if n_drawn < n_shown else ""
+        forgotten = f" {self.n_left_out} more did not fit into memory." if self.n_left_out else ""
+        return f"{n_shown} of {len(self)} boxes{few}.{forgotten}"
+
+
+def nearest(
+    shown: dict[int, tuple[BoxYX, float]], threshold: float, view: tuple[int, int, int, int], limit: int
+) -> dict[int, tuple[BoxYX, float]]:
+    """Return the boxes in the view whose scores are nearest to a threshold.
+
+    Parameters
+    ----------
+    shown
+        Box and score by number; at least one.
+    threshold
+        The score.
+    view
+        ``(y0, x0, y1, x1)`` in pixels, the end excluded.
+    limit
+        How many at most.
+    """
+    y0, x0, y1, x1 = view
+    numbers, (boxes, scores) = list(shown), map(np.array, zip(*shown.values(), strict=True))
+    seen = (boxes[:, 2] >= y0) & (boxes[:, 0] < y1) & (boxes[:, 3] >= x0) & (boxes[:, 1] < x1)
+    order = np.argsort(np.where(seen, np.abs(scores - threshold), np.inf), kind="stable")
+    return {numbers[at]: shown[numbers[at]] for at in order[: min(limit, int(seen.sum()))]}
 
 
 def _box_of(candidate: Candidate, record: CellRecord) -> BoxYX:

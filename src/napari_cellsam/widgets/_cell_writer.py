@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +15,8 @@ from napari_cellsam.widgets._history import Action
 from napari_cellsam.widgets._records import CellRecord, RecordChange
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from napari_cellsam.types import Cell
     from napari_cellsam.widgets._session import Session
 
@@ -135,7 +137,7 @@ class CellWriter:
             self.n_written += 1
         return going
 
-    def _going(self, plane: Plane, numbers: np.ndarray) -> set[int]:  # type: ignore[type-arg]
+    def _going(self, plane: Plane, numbers: NDArray[Any]) -> set[int]:
         """Return which of some cells give way, and were touched by nobody since."""
         cells, old = self._session.cells, self._old[plane]
         going = set()

@@ -135,6 +135,8 @@ def erasing(
     staying = _cut(labels, corner, shape)
     numbers = np.array(sorted(task.old - staying), labels.dtype)
     rows, columns, values = _pixels_of(labels, numbers)
+    if len(values) == 0:
+        return {}
     order = np.argsort(values, kind="stable")
     found, starts = np.unique(values[order], return_index=True)
     edits = {}
