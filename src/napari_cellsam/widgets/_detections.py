@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +13,9 @@ from napari_cellsam.errors import CellsamError, ImageShapeError
 from napari_cellsam.widgets._box_cells import BoxCells, Step
 from napari_cellsam.widgets._box_editing import BoxEditing
 from napari_cellsam.widgets._box_layer import BoxLayer
+from napari_cellsam.widgets._box_memory import BoxMemory
 from napari_cellsam.widgets._box_threshold import FLOOR, BoxThreshold
-from napari_cellsam.widgets._candidates import Candidates, nearest
+from napari_cellsam.widgets._candidates import nearest
 
 if TYPE_CHECKING:
     from napari_cellsam.service.transport import Call
@@ -29,7 +30,6 @@ _USUAL = 0.4  # threshold where the user has set none
 _TICK_MS, _BUDGET_S = 15, 0.012  # of the GUI thread
 _REFRESH_MS = 60
 _MOST_DRAWN = 400  # napari takes 0.3 ms for a box
-_MOST_BYTES = 256 * 2**20  # of all candidates of all planes
 
 
 class DetectorBoxes:
@@ -50,8 +50,7 @@ class DetectorBoxes:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._on = False
-        self._kept: dict[Hashable, BoxCells] = {}  # the newest last
-        self._key: Hashable = None
+        self._memory = BoxMemory(session)
         self._run_step: Step | None = None
         self._n_shown = 0
         self._layer, self._editing = BoxLayer(session.viewer), BoxEditing(session)
@@ -135,7 +134,8 @@ class DetectorBoxes:
         session = self._session
         read = session.image_reader(session.plane)
         session.target  # noqa: B018 - added if there is none, since boxes belong to it
-        self._on, self._key = True, self._find_key()
+        self._on = True
+        self._memory.follow()
         if self._now is None or not (self._now.complete or session.jobs.running(_TOPIC)):
             self._begin(read)
         self._editing.use(self._now)
@@ -155,7 +155,7 @@ class DetectorBoxes:
         for event in self._heard:
             event.disconnect(self._on_camera)
         self._on = False
-        self._kept.clear()
+        self._memory.clear()
         self._layer.close()
         self._threshold.close()
         for timer in (self._ticking, self._refreshing):
@@ -167,22 +167,12 @@ class DetectorBoxes:
     @property
     def _now(self) -> BoxCells | None:
         """The boxes of what is looked at."""
-        return self._kept.get(self._key)
-
-    def _find_key(self) -> Hashable:
-        """Return what boxes belong to: the pixels, the plane and the labels layer."""
-        session = self._session
-        if session.source is None or not session.has_target:
-            return None
-        try:
-            return session.source.signature(), session.plane, session.target.layer.unique_id
-        except ImageShapeError:
-            return None  # the window shows no plane at the moment
+        return self._memory.now
 
     def _begin(self, read: Callable[[], Image]) -> None:
         """Look for boxes."""
         session = self._session
-        now = self._kept[self._key] = BoxCells(session, Candidates(session.plane, self._make_room()))
+        now = self._memory.begin()
         step = self._run_step = Step("find boxes")
         options = replace(session.options, box_score=FLOOR, score_rule="fixed")
 
@@ -198,13 +188,6 @@ class DetectorBoxes:
         )
         self._ticking.start()
 
-    def _make_room(self) -> int:
-        """Forget boxes of planes until half of the memory is free; return how much there is."""
-        used = sum(cells.candidates.n_bytes for cells in self._kept.values())
-        while self._kept and used > _MOST_BYTES // 2:
-            used -= self._kept.pop(next(iter(self._kept))).candidates.n_bytes
-        return _MOST_BYTES - used
-
     def _heard_of(self, now: BoxCells, cells: tuple[Cell, ...], step: Step) -> None:
         for cell in cells:
             candidate = now.candidates.add(cell)
@@ -217,7 +200,7 @@ class DetectorBoxes:
         self._redraw()
 
     def _failed(self, error: CellsamError) -> None:
-        self._kept.pop(self._key, None)  # it is incomplete; the cells stay
+        self._memory.forget()  # it is incomplete; the cells stay
         self._redraw()
         self._session.failed(error)
 
@@ -225,7 +208,7 @@ class DetectorBoxes:
         """Look for no more boxes; what is incomplete is not kept."""
         self._session.jobs.cancel(_TOPIC)
         if self._now is not None and not self._now.complete:
-            del self._kept[self._key]
+            self._memory.forget()
         if self._now is not None:
             self._now.clear()
         self._editing.use(None)
@@ -247,13 +230,10 @@ class DetectorBoxes:
         """Show what belongs to what is looked at now; take note of what was undone."""
         if not self._on:
             return
-        key = self._find_key()
-        if key != self._key:
+        if self._memory.has_moved():
             self._stop()
             self.release()
-            self._key = key
-            if self._now is not None:
-                self._kept[key] = self._kept.pop(key)  # used last
+            self._memory.follow()
         elif self._session.has_target:
             self._threshold.follow(self._session.history)
             undone = self._session.history.redo_group
