@@ -1,4 +1,4 @@
-"""The command line: ``napari-cellsam segment | evaluate | models | serve | train``.
+"""The command line: ``napari-cellsam segment | evaluate | export | import | models | replay | serve | train``.
 
 Exit codes: 0 all done; 1 something failed, and stderr says what in one line; 2 the command was not understood.
 """
@@ -12,7 +12,9 @@ from typing import Annotated
 import typer
 
 from napari_cellsam.cli.evaluate import evaluate
+from napari_cellsam.cli.export import export, import_cells
 from napari_cellsam.cli.models import models
+from napari_cellsam.cli.replay import replay
 from napari_cellsam.cli.segment import segment
 from napari_cellsam.cli.serve import serve
 from napari_cellsam.cli.train import train
@@ -29,6 +31,9 @@ app = typer.Typer(
 )
 app.command()(segment)
 app.command()(evaluate)
+app.command()(export)
+app.command("import")(import_cells)
+app.command()(replay)
 app.command()(serve)
 app.command()(train)
 app.add_typer(models, name="models")

@@ -153,8 +153,8 @@ def _build(document: Mapping[str, Any], path: Path) -> CellSet:
 
 def _paint(items: list[_Item], shape: tuple[int, int]) -> tuple[NDArray[np.uint32], dict[int, CellFacts]]:
     """Paint the annotations of one image; return what is known of its cells too."""
-    labels = [item.get("label") for item in items]
-    if not all(isinstance(label, int) and label > 0 for label in labels) or len(set(labels)) < len(labels):
+    labels = [item["label"] for item in items if isinstance(item.get("label"), int) and item["label"] > 0]
+    if len(set(labels)) < len(items):
         labels = list(range(1, len(items) + 1))
     numbered: list[tuple[int, Any]] = [(label, item["segmentation"]) for label, item in zip(labels, items, strict=True)]
     polygons = [

@@ -9,7 +9,7 @@ from zipfile import ZIP_DEFLATED, BadZipFile, ZipFile
 import numpy as np
 
 from napari_cellsam.errors import ImageReadError
-from napari_cellsam.export.cell_set import CellSet
+from napari_cellsam.export.cell_set import CellSet, StackAxis
 from napari_cellsam.export.facts import pixel_size_from
 from napari_cellsam.export.output import whole_file
 
@@ -60,7 +60,7 @@ def read_npz(path: Path) -> CellSet:
         If the file is no such file.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             labels = archive["y"]
             axis = str(archive["axis"]) if "axis" in archive else None
             size = archive["pixel_size_um"].tolist() if "pixel_size_um" in archive else None
@@ -73,5 +73,5 @@ def read_npz(path: Path) -> CellSet:
     labels = labels[..., 0]
     if axis == "" or (axis is None and len(labels) == 1):
         return CellSet.from_array(labels[0], pixel_size_um=pixel_size_from(size), name=path.stem)
-    own = "Z" if axis == "Z" else "T"
+    own: StackAxis = "Z" if axis == "Z" else "T"
     return CellSet.from_array(labels, axis=own, pixel_size_um=pixel_size_from(size), name=path.stem)

@@ -113,6 +113,9 @@ FORMATS = {entry.name: entry for entry in _ALL}
 """Every format by name."""
 
 
+_SHAPELESS = ("geojson.read_geojson", "imagej_roi.read_rois")
+
+
 def find_format(name: str) -> Format:
     """Return the format of that name.
 
@@ -162,13 +165,15 @@ def export_cells(
             yield entry, path
 
 
-def read_cells(path: Path) -> CellSet:
+def read_cells(path: Path, shape: tuple[int, int] | None = None) -> CellSet:
     """Read cells from a file of any format that has a way back; which one, its ending and first bytes tell.
 
     Parameters
     ----------
     path
         The file, or the folder of an OME-Zarr.
+    shape
+        ``(Y, X)`` of the image, for files of outlines that do not say it; else the smallest that holds all cells.
 
     Raises
     ------
@@ -180,8 +185,9 @@ def read_cells(path: Path) -> CellSet:
     path = Path(path)
     if not path.exists():
         raise ImageReadError(f"{path} does not exist")
-    reader: Callable[[Path], CellSet] = _load(_find_reader(path))
-    return reader(path)
+    function = _find_reader(path)
+    reader: Callable[..., CellSet] = _load(function)
+    return reader(path, shape) if function in _SHAPELESS else reader(path)
 
 
 def _find_reader(path: Path) -> str:

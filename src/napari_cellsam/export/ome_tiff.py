@@ -114,9 +114,9 @@ def _pixel_size(file: TiffFile) -> tuple[float, float] | None:
         return None
     image = xml2dict(file.ome_metadata)["OME"]["Image"]
     pixels = (image[0] if isinstance(image, list) else image)["Pixels"]
-    sizes = [pixels.get(f"PhysicalSize{axis}") for axis in "YX"]
-    units = [_UM.get(pixels.get(f"PhysicalSize{axis}Unit", "µm")) for axis in "YX"]
-    if None in sizes or None in units:
-        return None
-    y, x = (float(size) * unit for size, unit in zip(sizes, units, strict=True))
-    return y, x
+    sizes = [
+        float(pixels[f"PhysicalSize{axis}"]) * _UM[pixels.get(f"PhysicalSize{axis}Unit", "µm")]
+        for axis in "YX"
+        if f"PhysicalSize{axis}" in pixels and pixels.get(f"PhysicalSize{axis}Unit", "µm") in _UM
+    ]
+    return (sizes[0], sizes[1]) if len(sizes) == 2 else None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_cellsam.errors import CellsamError, ImageReadError, OutputError
+from napari_cellsam.errors import CellsamError, ImageReadError
 from napari_cellsam.export.cell_set import CellFacts, CellSet
 from napari_cellsam.export.facts import ABOUT, about, describe, facts_from, pixel_size_from
 from napari_cellsam.export.output import whole_folder
@@ -42,12 +42,10 @@ def write_ome_zarr(path: Path, cells: CellSet, overwrite: bool = False) -> None:
     Raises
     ------
     OutputError
-        If the folder exists already or cannot be written, or zarr is not installed.
+        If the folder exists already or cannot be written.
     """
-    try:
-        from zarr import open_group
-    except ImportError as error:
-        raise OutputError("OME-Zarr needs zarr 3 or newer: pip install 'zarr>=3', or choose another format") from error
+    from zarr import open_group
+
     with whole_folder(path, _MARKER, overwrite) as temporary:
         root = open_group(temporary, mode="w", zarr_format=3)
         own: dict[str, Any] = {"version": _VERSION}
@@ -110,12 +108,10 @@ def read_ome_zarr(path: Path) -> CellSet:
     ImageReadError
         If the folder is no such folder.
     """
-    try:
-        from zarr import open_group
+    from zarr import open_group
 
+    try:
         return _read(open_group(path, mode="r"), path)
-    except ImportError as error:
-        raise ImageReadError("OME-Zarr needs zarr 3 or newer: pip install 'zarr>=3'") from error
     except CellsamError:
         raise
     except Exception as error:  # whatever the library makes of a broken folder

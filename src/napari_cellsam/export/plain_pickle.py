@@ -33,7 +33,7 @@ class _Dtype:
         """Make the type, if it is one of plain numbers or text."""
         if not isinstance(self.code, str) or self.code[:1] not in _KINDS or self.order not in ("<", ">", "=", "|"):
             raise ImageReadError(f"it holds an array of type {self.code!r}; only numbers and text are read")
-        return np.dtype(self.code).newbyteorder(self.order)
+        return np.dtype(self.code).newbyteorder(self.order)  # type: ignore[arg-type]
 
 
 class _Array:

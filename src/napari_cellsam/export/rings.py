@@ -132,7 +132,8 @@ def _find_turns(lines: NDArray[np.uint8], width: int) -> tuple[NDArray[Any], NDA
 def _walk(following: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
     """Follow the runs round and round: return them in order, and where in that order each ring begins."""
     left = following.tolist()
-    order, starts = [], []
+    order: list[int] = []
+    starts: list[int] = []
     for first in range(len(left)):
         if left[first] < 0:
             continue

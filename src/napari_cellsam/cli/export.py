@@ -1,0 +1,172 @@
+"""The commands ``export`` and ``import``: cells to and from the files of other programs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from napari_cellsam.errors import CellsamError, ImageReadError, OptionError
+
+if TYPE_CHECKING:
+    from napari_cellsam.export.cell_set import CellFacts, CellSet
+
+__all__ = ["export", "import_cells"]
+
+_IMAGE_SUFFIXES = (".ome.tif", ".ome.tiff", ".tif", ".tiff", ".png", ".jpg", ".jpeg")
+
+
+def export(  # noqa: PLR0913 - each argument is an option of the command
+    labels: Annotated[list[Path], typer.Argument(help="Label images, or files that an earlier export wrote.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the files; made if it does not exist.")],
+    formats: Annotated[
+        list[str] | None, typer.Option("--format", "-f", help="Format to write; may be repeated.")
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Write every format.")] = False,
+    image: Annotated[Path | None, typer.Option(help="The image, or a folder with the images, found by name.")] = None,
+    nuclear: Annotated[str | None, typer.Option(help="Nuclear channel of the image: number (0 first) or name.")] = None,
+    cell: Annotated[str | None, typer.Option(help="Whole-cell channel: number (0 first) or name.")] = None,
+    pixel_size: Annotated[
+        float | None, typer.Option(min=1e-6, help="Size of a pixel in micrometres; the file's own if left out.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there already.")] = False,
+) -> None:
+    """Write cells for other programs: label TIFF, OME-Zarr, COCO, QuPath, ImageJ, Cellpose, StarDist, DeepCell, tables.
+
+    Every file is written whole or not at all. One bad file does not stop the rest; the exit code is then 1. Detector
+    scores are taken from <stem>_cells.csv beside the labels (segment --save-table).
+    """
+    names = _names(formats or [], everything, image is not None)
+    if image is not None and image.is_file() and len(labels) > 1:
+        raise typer.BadParameter("--image is one file, but there are several label images; give the folder of images")
+    pictures = _Pictures(image, nuclear, cell)
+    done: list[dict[str, Any]] = []
+    for path in labels:
+        outcome: dict[str, Any] = {"input": str(path), "outputs": {}, "error": None}
+        done.append(outcome)
+        try:
+            cells = pictures.add_to(_read(path, pixel_size), path)
+            _write(cells, output, names, overwrite, outcome)
+        except CellsamError as error:
+            outcome["error"] = {"type": type(error).__name__, "message": str(error)}
+            message = " ".join(str(error).split())
+            typer.echo(f"error: {message if str(path) in message else f'{path}: {message}'}", err=True)
+        if not as_json and outcome["outputs"]:
+            files = [name for own in outcome["outputs"].values() for name in own]
+            typer.echo(f"{path}: {', '.join(files)}")
+    if as_json:
+        typer.echo(json.dumps({"files": done}, indent=2, allow_nan=False))
+    if any(outcome["error"] for outcome in done):
+        raise typer.Exit(1)
+
+
+def _names(formats: list[str], everything: bool, has_image: bool) -> list[str]:
+    """Return the formats to write; nonsense is a usage error."""
+    from napari_cellsam.export.formats import FORMATS, find_format
+
+    if everything == bool(formats):
+        raise typer.BadParameter(f"give either --all, or --format with one of {', '.join(FORMATS)}")
+    try:
+        chosen = list(FORMATS.values()) if everything else [find_format(name) for name in formats]
+    except OptionError as error:
+        raise typer.BadParameter(str(error)) from error
+    left_out = [entry.name for entry in chosen if entry.needs_image and not has_image]
+    if left_out and not everything:
+        raise typer.BadParameter(f"{', '.join(left_out)} needs the image too; give it with --image")
+    if left_out:
+        typer.echo(f"note: {', '.join(left_out)} is left out, because it needs --image", err=True)
+    return list(dict.fromkeys(entry.name for entry in chosen if entry.name not in left_out))
+
+
+def _read(path: Path, pixel_size: float | None) -> CellSet:
+    """Read cells, with the scores in the table beside them."""
+    from napari_cellsam.export.cell_set import CellFacts
+    from napari_cellsam.export.formats import read_cells
+    from napari_cellsam.export.table import read_scores
+
+    cells = read_cells(path)
+    if pixel_size is not None:
+        cells = replace(cells, pixel_size_um=(pixel_size, pixel_size))
+    table = path.with_name(f"{cells.name}_cells.csv")
+    if cells.facts or cells.axis or not table.is_file():
+        return cells
+    facts: dict[tuple[int, int], CellFacts] = {
+        (0, label): CellFacts("automatic", detector_score=score) for label, score in read_scores(table).items()
+    }
+    return replace(cells, facts=facts)
+
+
+@dataclass(frozen=True)
+class _Pictures:
+    """The image of one label image, or the folder with those of several; and which channels are read."""
+
+    place: Path | None
+    nuclear: str | None
+    cell: str | None
+
+    def add_to(self, cells: CellSet, path: Path) -> CellSet:
+        """Give cells their image, and the pixel size of that if they have none."""
+        from napari_cellsam.data.read import read_image
+
+        if self.place is None:
+            return cells
+        file = self._find(cells.name, path) if self.place.is_dir() else self.place
+        images = tuple(
+            read_image(file, nuclear=self.nuclear, cell=self.cell, plane={cells.axis: plane} if cells.axis else None)
+            for plane in range(cells.n_planes)
+        )
+        return replace(cells, images=images, pixel_size_um=cells.pixel_size_um or images[0].pixel_size_um)
+
+    def _find(self, name: str, path: Path) -> Path:
+        """Find the image of labels in the folder."""
+        found = [self.place / f"{name}{suffix}" for suffix in _IMAGE_SUFFIXES] if self.place else []
+        for file in found:
+            if file.is_file() and file != path:
+                return file
+        raise ImageReadError(f"{path}: {self.place} holds no image called {name} ({', '.join(_IMAGE_SUFFIXES)})")
+
+
+def _write(cells: CellSet, folder: Path, names: list[str], overwrite: bool, outcome: dict[str, Any]) -> None:
+    """Write the files of one image, and note them."""
+    from napari_cellsam.export.formats import export_cells
+
+    for entry, path in export_cells(cells, folder, names, overwrite):
+        outcome["outputs"].setdefault(entry.name, []).append(str(path))
+
+
+def import_cells(
+    file: Annotated[Path, typer.Argument(help="File of cells: of an export, or of another program.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Label image to write: a TIFF.")],
+    image: Annotated[
+        Path | None, typer.Option(help="The image, for its size where the file does not say it (QuPath, ImageJ).")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there already.")] = False,
+) -> None:
+    """Write the label image of cells in a file of another program: COCO, QuPath, ImageJ, Cellpose, OME-Zarr, and so on.
+
+    Labels stay as they are where the file gives them.
+    """
+    from napari_cellsam.data.read import read_image
+    from napari_cellsam.export.formats import FORMATS, read_cells
+
+    if output.suffix.lower() not in (".tif", ".tiff"):
+        raise typer.BadParameter(f"the label image is a TIFF; got {output.name}, expected a name that ends in .tif")
+    shape = None if image is None else read_image(image, cell="0").shape
+    cells = read_cells(file, shape)
+    if shape is not None and cells.shape != shape:
+        raise OptionError(f"{file} is of an image of shape {cells.shape}; {image} has {shape}. Give the right image")
+    FORMATS["tiff"].write(output, cells, overwrite)
+    n_cells = sum(len(_used(plane)) for _, plane in cells.planes())
+    typer.echo(f"{file}: {'1 cell' if n_cells == 1 else f'{n_cells:,} cells'} -> {output}")
+
+
+def _used(labels: Any) -> Any:
+    """Return the labels of a plane."""
+    import numpy as np
+
+    values = np.unique(labels)
+    return values[values > 0]
