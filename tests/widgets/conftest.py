@@ -166,7 +166,9 @@ def make_session(client, qtbot, tmp_path, monkeypatch):
 
 def settle(session, qtbot):
     """Wait until nothing is under way."""
-    qtbot.waitUntil(lambda: not session.jobs.n_running and not session.automatic.running, timeout=HANG_MS)
+    qtbot.waitUntil(
+        lambda: not (session.jobs.n_running or session.automatic.running or session.writing), timeout=HANG_MS
+    )
 
 
 @pytest.fixture

@@ -125,7 +125,7 @@ def test_our_layer_lies_on_the_image_however_that_is_placed(viewer):
     image = viewer.add_image(
         np.zeros((3, 20, 30), np.uint8), name="z", scale=(4, 0.5, 0.5), translate=(0, 7, 8), rotate=(0, 0, 30)
     )
-    layer = add_labels(viewer, image, image.data.shape, ImageSource(viewer, image).placement)
+    layer = add_labels(viewer, image, np.zeros(image.data.shape, np.uint32), ImageSource(viewer, image).placement)
     assert layer.name == "z cells"
     assert np.asarray(layer.data).shape == (3, 20, 30)
     for point in ((0, 0, 0), (2, 5, 9)):
@@ -135,7 +135,7 @@ def test_our_layer_lies_on_the_image_however_that_is_placed(viewer):
 def test_our_layer_is_found_again_also_renamed(viewer):
     image = viewer.add_image(np.zeros((20, 30), np.uint8), name="a")
     other = viewer.add_image(np.zeros((20, 30), np.uint8), name="b")
-    layer = add_labels(viewer, image, (20, 30), {})
+    layer = add_labels(viewer, image, np.zeros((20, 30), np.uint32), {})
     layer.name = "my cells"
     image.name = "something else"
     assert find_labels(viewer, image, (20, 30)).unique_id == layer.unique_id

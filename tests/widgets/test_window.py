@@ -24,7 +24,9 @@ class Person:
 
     def settle(self):
         session = self.session
-        self._qtbot.waitUntil(lambda: not session.jobs.n_running and not session.automatic.running, timeout=READY_MS)
+        self._qtbot.waitUntil(
+            lambda: not (session.jobs.n_running or session.automatic.running or session.writing), timeout=READY_MS
+        )
 
     def _point(self, y, x):
         camera = self.viewer.scene.camera if hasattr(self.viewer, "scene") else self.viewer.camera  # napari 0.9, before

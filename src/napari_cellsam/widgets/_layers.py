@@ -12,6 +12,7 @@ from psygnal import Signal
 from napari_cellsam.errors import CellsamError, ImageShapeError, OutputError
 from napari_cellsam.widgets._atoms import edits_of
 from napari_cellsam.widgets._edits import CropEdit, Plane
+from napari_cellsam.widgets._pieces import pieces_of
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -89,6 +90,15 @@ class LabelsTarget:
             )
         _check_writable(self.layer)
 
+    @property
+    def is_usable(self) -> bool:
+        """Whether cells can still be written into it; see `check`."""
+        try:
+            self.check()
+        except CellsamError:
+            return False
+        return True
+
     def read(self, plane: Plane, window: Window) -> NDArray[np.integer[Any]]:
         """Return a copy of a crop.
 
@@ -129,9 +139,9 @@ class LabelsTarget:
         """
         done = []
         with self._own():
-            for edits_of_plane in _by_plane(edits):
-                current = [np.asarray(self.layer.data[edit.indices]) for edit in edits_of_plane]
-                parts = [edit.where_expected(now) for edit, now in zip(edits_of_plane, current, strict=True)]
+            for piece in pieces_of(edits):
+                current = [np.asarray(self.layer.data[edit.indices]) for edit in piece]
+                parts = [edit.where_expected(now) for edit, now in zip(piece, current, strict=True)]
                 parts = [part for part in parts if len(part.rows)]
                 if not parts:
                     continue
@@ -274,25 +284,3 @@ def add_labels(viewer: ViewerModel, image: Image, data: NDArray[Any], placement:
 def _belongs(layer: Layer, image: Image) -> bool:
     mark = layer.metadata.get(_MARK)
     return isinstance(mark, dict) and mark.get("cells_of") == str(image.unique_id)
-
-
-def _by_plane(edits: Iterable[CropEdit]) -> list[list[CropEdit]]:
-    """Return runs of edits of one plane that touch different pixels, so that they can be written at once."""
-    runs: list[list[CropEdit]] = []
-    for edit in edits:
-        last = runs[-1] if runs else None
-        if last and last[-1].plane == edit.plane and not any(_meet(edit, other) for other in last):
-            last.append(edit)
-        else:
-            runs.append([edit])
-    return runs
-
-
-def _meet(a: CropEdit, b: CropEdit) -> bool:
-    """Return whether the boxes around two edits meet."""
-    return not (
-        a.rows.max() < b.rows.min()
-        or b.rows.max() < a.rows.min()
-        or a.columns.max() < b.columns.min()
-        or b.columns.max() < a.columns.min()
-    )

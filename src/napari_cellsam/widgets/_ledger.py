@@ -15,6 +15,7 @@ from napari_cellsam.editing.verified import VerifiedRegions
 from napari_cellsam.widgets._history import History
 from napari_cellsam.widgets._layers import LabelsTarget
 from napari_cellsam.widgets._records import CellTable
+from napari_cellsam.widgets._slow_writer import SlowWriter
 
 if TYPE_CHECKING:
     from napari.layers import Labels
@@ -43,10 +44,17 @@ class Ledger:
         self.cells = CellTable()
         self.verified = VerifiedRegions(self.target.shape)
         self.history = History()
+        self._writer = SlowWriter(self.target)
         self.target.painted.connect(self._painted)
+
+    @property
+    def writing(self) -> bool:
+        """Whether a large step is still being undone or done again; another step waits for its end."""
+        return self._writer.writing
 
     def apply(self, action: Action) -> None:
         """Do something, as one step of the history."""
+        self._writer.finish()
         edits = self.target.write(action.edits)
         self.cells.apply(action.changes)
         self.verified.apply(action.marks)
@@ -54,25 +62,33 @@ class Ledger:
 
     def undo(self) -> str | None:
         """Take the newest step back; return its title, None if there is none."""
+        self._writer.finish()
         return self._do("undo", self.history.undo())
 
     def redo(self) -> str | None:
         """Do the step again that was taken back last; return its title, None if there is none."""
+        self._writer.finish()
         return self._do("redo", self.history.redo())
 
     def close(self) -> None:
         """Listen to the layer no more; it stays as it is."""
+        if not self.target.is_usable:
+            self._writer.drop()
+        self._writer.close()
         self.target.close()
         self.closed.emit()
 
     def _do(self, kind: str, action: Action | None) -> str | None:
         if action is None:
             return None
-        edits = self.target.write(action.edits)
         self.cells.apply(action.changes)
         self.verified.apply(action.marks)
-        self.did.emit(kind, replace(action, edits=tuple(edits)))
-        self.changed.emit()
+
+        def written(edits: list[CropEdit]) -> None:
+            self.did.emit(kind, replace(action, edits=tuple(edits)))
+            self.changed.emit()
+
+        self._writer.start(action.edits, written)
         return action.title
 
     def _did(self, action: Action) -> None:
@@ -83,6 +99,7 @@ class Ledger:
 
     def _painted(self, edits: Sequence[CropEdit]) -> None:
         """Take what napari's own tools did into the history, and note whose cells it changed."""
+        self._writer.finish()
         changes = []
         for plane, label in sorted({(edit.plane, label) for edit in edits for label in edit.labels()}):
             old = self.cells.get(plane, label)

@@ -106,6 +106,11 @@ class Ledgers:
             )
         self._write_into(layer)
 
+    @property
+    def writing(self) -> bool:
+        """Whether a large step is still being undone or done again."""
+        return self.current is not None and self.current.writing
+
     def leave(self) -> None:
         """Write into none."""
         self.current = None

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Labels, Layer
 
+    from napari_cellsam.editing.verified import VerifiedRegions
     from napari_cellsam.widgets._channels import ChannelMap
     from napari_cellsam.widgets._connection import AnyClient, Connection
     from napari_cellsam.widgets._preferences import Preferences, PreferenceStore
@@ -111,6 +112,11 @@ class Session:
         return self._ledgers.open().cells
 
     @property
+    def verified(self) -> VerifiedRegions:
+        """Where every cell is outlined."""
+        return self._ledgers.open().verified
+
+    @property
     def history(self) -> History:
         """What was done to it."""
         return self._ledgers.open().history
@@ -119,6 +125,11 @@ class Session:
     def has_target(self) -> bool:
         """Whether there is a labels layer already."""
         return self._ledgers.current is not None
+
+    @property
+    def writing(self) -> bool:
+        """Whether a large step is still being undone or done again."""
+        return self._ledgers.writing
 
     @property
     def plane(self) -> Plane:
