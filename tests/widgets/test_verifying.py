@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from tests.widgets.conftest import HANG_MS
 
 from napari_cellsam.editing.journal import replay
 from napari_cellsam.widgets._search_region import Region
@@ -35,6 +36,18 @@ def test_a_polygon_is_verified_and_the_rest_is_not(session, verifying):
     assert marked[20, 20]
     assert not marked[55, 55]
     assert not marked[5, 5]
+
+
+def test_a_region_that_is_drawn_is_verified_instead_of_searched(session, verifying, qtbot):
+    from napari_cellsam.widgets._region import RegionDrawing
+
+    region = RegionDrawing(session)
+    region.draw(then=lambda drawn: verifying.mark(drawn, verified=True))
+    session.viewer.layers["discs region"].add([[(10, 10), (10, 60), (60, 10)]], shape_type="polygon")
+    qtbot.waitUntil(lambda: session.verified.any(()), timeout=HANG_MS)
+    assert not region.drawing
+    assert not session.automatic.running
+    region.close()
 
 
 def test_what_is_verified_can_be_taken_back(session, verifying):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,6 +47,7 @@ class RegionDrawing:
         self._layer: Shapes | None = None
         self._before: Layer | None = None  # the layer that was active
         self._drawing = False
+        self._then: Callable[[Region], None] | None = None
         self._later = QTimer()  # napari tells of a shape while it still draws it
         self._later.setSingleShot(True)
         self._later.setInterval(0)
@@ -58,13 +59,15 @@ class RegionDrawing:
         """Whether a shape is awaited."""
         return self._drawing
 
-    def draw(self, *, freehand: bool = True) -> None:
+    def draw(self, *, freehand: bool = True, then: Callable[[Region], None] | None = None) -> None:
         """Let the user draw a shape; the automatic run starts for it when it is finished.
 
         Parameters
         ----------
         freehand
             Whether it is drawn in one stroke; corner by corner otherwise.
+        then
+            What is done with the region instead.
 
         Raises
         ------
@@ -81,9 +84,9 @@ class RegionDrawing:
         layer.data = []
         layers.selection.active = layer
         layer.mode = "add_polygon_lasso" if freehand else "add_polygon"
-        self._drawing = True
-        how = "Draw around the cells in one stroke" if freehand else "Click corner by corner, Enter ends"
-        self._session.say(f"{how}; what lies inside is searched then.")
+        self._drawing, self._then = True, then
+        how = "Draw around it in one stroke" if freehand else "Click corner by corner, Enter ends"
+        self._session.say(f"{how}; the cells inside are found then." if then is None else f"{how}.")
         self.changed.emit()
 
     def stop(self) -> None:
@@ -117,6 +120,7 @@ class RegionDrawing:
                 "The active layer has no shapes. Make a shapes layer with a polygon, rectangle or ellipse active, and "
                 "select the shape."
             )
+        self._then = None
         numbers = sorted(layer.selected_data) or ([0] if len(layer.data) == 1 else [])
         if not numbers:
             raise ImageShapeError(
@@ -169,7 +173,11 @@ class RegionDrawing:
     def _run(self, polygons: list[NDArray[np.float64]]) -> None:
         session = self._session
         height, width = _needed(session).shape[-2:]
-        session.automatic.run(region=Region.around(polygons, (height, width)), rule=session.rule)
+        region, then, self._then = Region.around(polygons, (height, width)), self._then, None
+        if then is None:
+            session.automatic.run(region=region, rule=session.rule)
+        else:
+            then(region)
 
     def _to_pixel(self, layer: Shapes, corner: NDArray[np.float64]) -> tuple[float, float]:
         """Return the pixel of the image at a corner of a shape; the axes that the shape lacks are those shown."""
