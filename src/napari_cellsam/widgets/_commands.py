@@ -28,17 +28,4 @@ def _command(action_id: str) -> Callable[[napari.viewer.Viewer], None]:
     return run
 
 
-# the manifest names each of them
-toggle_click_mode = _command("toggle_click_mode")
-segment_image = _command("segment_image")
-segment_view = _command("segment_view")
-segment_stack = _command("segment_stack")
-take_up_cell = _command("take_up_cell")
-redo_cell = _command("redo_cell")
-delete_cell = _command("delete_cell")
-accept_cell = _command("accept_cell")
-restore_cell = _command("restore_cell")
-undo = _command("undo")
-redo = _command("redo")
-use_new_labels = _command("use_new_labels")
-cancel = _command("cancel")
+globals().update({action.id: _command(action.id) for action in ACTIONS})  # the manifest names each of them

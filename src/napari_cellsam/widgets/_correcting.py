@@ -168,6 +168,10 @@ class Correcting:
             self.changed.emit()
         return begun is not None
 
+    def close(self) -> None:
+        """Forget what was begun."""
+        self._begun = None
+
     # --- how they are done
 
     def _one(self, title: str, verb: Callable[[Crop, int], Crop], y: float, x: float) -> None:

@@ -7,22 +7,28 @@ from typing import TYPE_CHECKING
 
 from psygnal import Signal
 
-from napari_cellsam.errors import CellsamError, OutputError, RequestCancelledError, ServiceError
+from napari_cellsam.errors import CellsamError, RequestCancelledError, ServiceError
 from napari_cellsam.types import Image, Mask, Prompt, SegmentOptions
-from napari_cellsam.widgets._asking import Asking
 from napari_cellsam.widgets._automatic import Automatic, Rule
 from napari_cellsam.widgets._channel_memory import ChannelMemory
+from napari_cellsam.widgets._correcting import Correcting
+from napari_cellsam.widgets._detections import DetectorBoxes
 from napari_cellsam.widgets._edits import Plane
 from napari_cellsam.widgets._follower import Follower
 from napari_cellsam.widgets._history import Action, History
+from napari_cellsam.widgets._hover import HoverPreview
 from napari_cellsam.widgets._jobs import Jobs
 from napari_cellsam.widgets._journaling import Journaling
-from napari_cellsam.widgets._layers import LabelsTarget, same_layer
-from napari_cellsam.widgets._ledgers import Ledgers
-from napari_cellsam.widgets._looking import Looking, NoImageError
+from napari_cellsam.widgets._layers import LabelsTarget
+from napari_cellsam.widgets._looking import NoImageError
 from napari_cellsam.widgets._preview import ModelView
+from napari_cellsam.widgets._prompt_layers import PromptLayers
 from napari_cellsam.widgets._prompting import Prompting
 from napari_cellsam.widgets._records import CellTable
+from napari_cellsam.widgets._region import RegionDrawing
+from napari_cellsam.widgets._review import Review
+from napari_cellsam.widgets._verifying import Verifying
+from napari_cellsam.widgets._workplace import Workplace
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -71,20 +77,25 @@ class Session:
         self.viewer, self.jobs, self.connection, self.store = viewer, jobs, connection, store
         self.rule: Rule = store.value.rule
         self.clicking = False
-        self._looking = Looking(viewer, memory or ChannelMemory())
-        self._ledgers = Ledgers(viewer, self._looking, jobs)
-        self._asking = Asking(self)
-        self._shown: Plane | None = None
+        self._place = Workplace(self, memory or ChannelMemory())
         self.prompting = Prompting(self)
         self.automatic = Automatic(self)
+        self.correcting = Correcting(self)
+        self.hover = HoverPreview(self)
+        self.shapes = PromptLayers(self)
+        self.region = RegionDrawing(self)
+        self.boxes = DetectorBoxes(self)  # listens to the session; whoever shows it listens to it
+        self.review = Review(self)
+        self.verifying = Verifying(self)
         self.model_view = ModelView(self)
-        self.journaling = Journaling(self, self._ledgers)
-        self._ledgers.used.connect(self.labels_used.emit)
-        self._ledgers.failed.connect(self.failed)
-        self._ledgers.lost.connect(self._on_lost)
-        self._asking.prefetched.connect(self.changed.emit)
-        for part in (self._ledgers, self.prompting, self.automatic, self.model_view, self.journaling):
-            part.changed.connect(self.changed.emit)
+        self.journaling = Journaling(self, self._place.ledgers)
+        self._tools = (
+            *(self.hover, self.shapes, self.review, self.boxes, self.region),
+            *(self.verifying, self.model_view, self.automatic, self.correcting),
+        )
+        for tool in (*self._tools, self.prompting, self.journaling):
+            if tool is not self.boxes:
+                tool.changed.connect(self.changed.emit)
         connection.changed.connect(self._on_connection)
         self._follower = Follower(self)
 
@@ -93,7 +104,7 @@ class Session:
     @property
     def source(self) -> ImageSource | None:
         """The image that is looked at; None where there is none."""
-        return self._looking.source
+        return self._place.looking.source
 
     @property
     def target(self) -> LabelsTarget:
@@ -104,37 +115,37 @@ class Session:
         NoImageError
             If there is no image.
         """
-        return self._ledgers.open().target
+        return self._place.ledgers.open().target
 
     @property
     def cells(self) -> CellTable:
         """The records of its cells."""
-        return self._ledgers.open().cells
+        return self._place.ledgers.open().cells
 
     @property
     def verified(self) -> VerifiedRegions:
         """Where every cell is outlined."""
-        return self._ledgers.open().verified
+        return self._place.ledgers.open().verified
 
     @property
     def history(self) -> History:
         """What was done to it."""
-        return self._ledgers.open().history
+        return self._place.ledgers.open().history
 
     @property
     def has_target(self) -> bool:
         """Whether there is a labels layer already."""
-        return self._ledgers.current is not None
+        return self._place.ledgers.current is not None
 
     @property
     def writing(self) -> bool:
         """Whether a large step is still being undone or done again."""
-        return self._ledgers.writing
+        return self._place.ledgers.writing
 
     @property
     def plane(self) -> Plane:
         """Which plane of the stack is shown."""
-        plane: Plane = self._looking.needed.plane
+        plane: Plane = self._place.looking.needed.plane
         return plane
 
     @property
@@ -165,8 +176,7 @@ class Session:
         ImageShapeError
             If the layer cannot be used.
         """
-        if not self._looking.is_at(layer):
-            self._look_at(self._looking.find(layer))
+        self._place.use_image(layer)
 
     def set_channels(self, channels: ChannelMap) -> None:
         """Let the model have other channels of the image; they are remembered for pictures like it.
@@ -176,11 +186,7 @@ class Session:
         ChannelError, ImageShapeError
             If the image cannot have them; nothing changes then.
         """
-        self._look_at(self._looking.with_channels(channels))
-        try:
-            self._looking.remember()
-        except OutputError as error:
-            self.say(str(error), "warning")
+        self._place.set_channels(channels)
 
     def use_labels(self, layer: Labels) -> None:
         """Write into a labels layer that the user chose.
@@ -192,20 +198,20 @@ class Session:
         OutputError
             If it cannot be written.
         """
-        self._quiet()
-        self._ledgers.choose(layer)
+        self._place.quiet()
+        self._place.ledgers.choose(layer)
         self.changed.emit()
 
     def use_new_labels(self) -> None:
         """Write into a new labels layer."""
-        self._quiet()
-        self._ledgers.add()
+        self._place.quiet()
+        self._place.ledgers.add()
         self.changed.emit()
 
     def set_clicking(self, on: bool) -> None:
         """Turn click mode on or off."""
         if on:
-            self._ledgers.open()
+            self._place.ledgers.open()
         else:
             self.prompting.accept()
         self.clicking = on
@@ -213,11 +219,11 @@ class Session:
 
     def holds(self, y: float, x: float) -> bool:
         """Return whether a place lies in the picture."""
-        return self._looking.holds(y, x)
+        return self._place.looking.holds(y, x)
 
     def to_yx(self, position: Sequence[float]) -> tuple[float, float]:
         """Return the pixel ``(y, x)`` at a position in the world's coordinates."""
-        return self._looking.to_yx(position)
+        return self._place.looking.to_yx(position)
 
     def view(self) -> tuple[int, int, int, int]:
         """Return the region ``(y0, x0, y1, x1)`` of the plane that the window shows, the end excluded.
@@ -227,15 +233,15 @@ class Session:
         ImageShapeError
             If it shows nothing of the image.
         """
-        return self._looking.view()
+        return self._place.looking.view()
 
     def planes(self) -> list[Plane]:
         """Return all planes of the stack."""
-        return list(self._looking.needed.planes())
+        return list(self._place.looking.needed.planes())
 
     def image_reader(self, plane: Plane) -> Callable[[], Image]:
         """Return what reads a plane in another thread; the newest one is kept."""
-        return self._looking.reader(plane)
+        return self._place.looking.reader(plane)
 
     # --- what is asked of the model
 
@@ -249,24 +255,24 @@ class Session:
         slot: str | None = None,
     ) -> None:
         """Ask the model for masks; ``done`` is called with them unless something newer of the topic was asked."""
-        self._asking.decode(plane, prompts, done, topic=topic, slot=slot)
+        self._place.asking.decode(plane, prompts, done, topic=topic, slot=slot)
 
     # --- what is done to the labels
 
     def apply(self, action: Action) -> None:
         """Do something to the labels, as one step of the history."""
-        self._ledgers.open().apply(action)
+        self._place.ledgers.open().apply(action)
 
     def undo(self) -> None:
         """Take the newest step back."""
-        self._quiet()
-        title = self._ledgers.open().undo()
+        self._place.quiet()
+        title = self._place.ledgers.open().undo()
         self.say("There is nothing to undo." if title is None else f"Undone: {title}.")
 
     def redo(self) -> None:
         """Do the step again that was taken back last."""
-        self._quiet()
-        title = self._ledgers.open().redo()
+        self._place.quiet()
+        title = self._place.ledgers.open().redo()
         self.say("There is nothing to do again." if title is None else f"Done again: {title}.")
 
     def cancel(self) -> None:
@@ -293,70 +299,25 @@ class Session:
     def close(self) -> None:
         """Let go of everything; layers stay as they are."""
         self._follower.close()
-        parts = (
-            self.model_view,
-            self.automatic,
-            self.jobs,
-            self.connection,
-            self.journaling,
-            self._ledgers,
-            self.store,
-        )
-        for part in parts:
+        for part in (*self._tools, self.jobs, self.connection, self.journaling, self._place.ledgers, self.store):
             part.close()
         self.closed.emit()
 
     # --- how it follows the viewer
 
-    def forget_layer(self, layer: Layer) -> None:
-        """Let go of a layer that was removed."""
-        if self._ledgers.forget(layer):
-            self.automatic.drop()
-            self.prompting.forget()
-        if self.source is not None and self.source.uses(layer):
-            main = self.source.layer
-            self.automatic.drop()
-            self._leave()
-            if not same_layer(main, layer):  # it was the other channel
-                self.use_image(main)
-        self.changed.emit()
+    def look(self) -> None:
+        """Take note of what the window shows."""
+        self._follower.look()
 
     def look_at(self, plane: Plane) -> None:
         """Take note of the plane that is shown now; that it is still the same changes nothing."""
-        if plane != self._shown:
-            self._shown = plane
-            self.prompting.accept()  # clicks that wait for their answer become cells of the plane that they were on
-            self._asking.prefetch()
-            self.changed.emit()
+        self._place.look_at(plane)
 
-    def _look_at(self, source: ImageSource) -> None:
-        """Work on an image from now on."""
-        self._leave()
-        self._looking.source = source
-        self._ledgers.find()
-        self._shown = None
-        self._follower.look()
-        self.journaling.look_for()
-        self.changed.emit()
-
-    def _leave(self) -> None:
-        """Work on nothing."""
-        self._quiet()
-        self._asking.stop_prefetch()
-        self._looking.leave()
-        self._ledgers.leave()
-
-    def _quiet(self) -> None:
-        """Stop what would write into the labels."""
-        self.automatic.cancel()
-        self.prompting.forget()
-
-    def _on_lost(self, layer: Layer, why: str) -> None:
-        """Let go of a labels layer that cells cannot be written into any more."""
-        self.forget_layer(layer)
-        self.say(why, "warning")
+    def forget_layer(self, layer: Layer) -> None:
+        """Let go of a layer that was removed."""
+        self._place.forget_layer(layer)
 
     def _on_connection(self) -> None:
         if self.connection.state == "ready":
-            self._asking.prefetch()
+            self._place.asking.prefetch()
         self.changed.emit()

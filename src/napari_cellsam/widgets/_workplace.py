@@ -1,0 +1,109 @@
+"""The workplace: which image is worked on and which labels are written into, and how one follows the other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari_cellsam.errors import OutputError
+from napari_cellsam.widgets._asking import Asking
+from napari_cellsam.widgets._edits import Plane
+from napari_cellsam.widgets._layers import same_layer
+from napari_cellsam.widgets._ledgers import Ledgers
+from napari_cellsam.widgets._looking import Looking
+
+if TYPE_CHECKING:
+    from napari.layers import Layer
+
+    from napari_cellsam.widgets._channel_memory import ChannelMemory
+    from napari_cellsam.widgets._channels import ChannelMap
+    from napari_cellsam.widgets._session import Session
+    from napari_cellsam.widgets._source import ImageSource
+
+__all__ = ["Workplace"]
+
+
+class Workplace:
+    """Changes from image to image, plane to plane and layer to layer, and stops what belonged to the one before.
+
+    Attributes
+    ----------
+    looking
+        What is looked at.
+    ledgers
+        What is written into.
+    asking
+        How the model is asked.
+    """
+
+    def __init__(self, session: Session, memory: ChannelMemory) -> None:
+        self._session = session
+        self._shown: Plane | None = None
+        self.looking = Looking(session.viewer, memory)
+        self.ledgers = Ledgers(session.viewer, self.looking, session.jobs)
+        self.asking = Asking(session)
+        self.ledgers.used.connect(session.labels_used.emit)
+        self.ledgers.changed.connect(session.changed.emit)
+        self.ledgers.failed.connect(session.failed)
+        self.ledgers.lost.connect(self._on_lost)
+        self.asking.prefetched.connect(session.changed.emit)
+
+    def use_image(self, layer: Layer) -> None:
+        """Work on an image layer from now on."""
+        if not self.looking.is_at(layer):
+            self._work_on(self.looking.find(layer))
+
+    def set_channels(self, channels: ChannelMap) -> None:
+        """Work on the same image with other channels."""
+        self._work_on(self.looking.with_channels(channels))
+        try:
+            self.looking.remember()
+        except OutputError as error:  # they count all the same
+            self._session.say(str(error), "warning")
+
+    def look_at(self, plane: Plane) -> None:
+        """Take note of the plane that is shown now; that it is still the same changes nothing."""
+        if plane != self._shown:
+            self._shown = plane
+            self._session.prompting.accept()  # clicks that wait for their answer become cells of the plane before
+            self.asking.prefetch()
+            self._session.changed.emit()
+
+    def forget_layer(self, layer: Layer) -> None:
+        """Let go of a layer that was removed."""
+        session = self._session
+        if self.ledgers.forget(layer):
+            session.automatic.drop()
+            session.prompting.forget()
+        source = self.looking.source
+        if source is not None and source.uses(layer):
+            session.automatic.drop()
+            self.leave()
+            if not same_layer(source.layer, layer):  # it was the other channel
+                self.use_image(source.layer)
+        session.changed.emit()
+
+    def leave(self) -> None:
+        """Work on nothing."""
+        self.quiet()
+        self.asking.stop_prefetch()
+        self.looking.leave()
+        self.ledgers.leave()
+
+    def quiet(self) -> None:
+        """Stop what would write into the labels."""
+        self._session.automatic.cancel()
+        self._session.prompting.forget()
+
+    def _work_on(self, source: ImageSource) -> None:
+        self.leave()
+        self.looking.source = source
+        self.ledgers.find()
+        self._shown = None
+        self._session.look()
+        self._session.journaling.look_for()
+        self._session.changed.emit()
+
+    def _on_lost(self, layer: Layer, why: str) -> None:
+        """Let go of a labels layer that cells cannot be written into any more."""
+        self.forget_layer(layer)
+        self._session.say(why, "warning")
