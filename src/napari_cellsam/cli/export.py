@@ -151,6 +151,7 @@ def import_cells(
     Labels stay as they are where the file gives them.
     """
     from napari_cellsam.data.read import read_image
+    from napari_cellsam.export.cell_set import used_labels
     from napari_cellsam.export.formats import FORMATS, read_cells
 
     if output.suffix.lower() not in (".tif", ".tiff"):
@@ -160,13 +161,5 @@ def import_cells(
     if shape is not None and cells.shape != shape:
         raise OptionError(f"{file} is of an image of shape {cells.shape}; {image} has {shape}. Give the right image")
     FORMATS["tiff"].write(output, cells, overwrite)
-    n_cells = sum(len(_used(plane)) for _, plane in cells.planes())
+    n_cells = sum(len(used_labels(plane)) for _, plane in cells.planes())
     typer.echo(f"{file}: {'1 cell' if n_cells == 1 else f'{n_cells:,} cells'} -> {output}")
-
-
-def _used(labels: Any) -> Any:
-    """Return the labels of a plane."""
-    import numpy as np
-
-    values = np.unique(labels)
-    return values[values > 0]

@@ -15,7 +15,7 @@ from napari_cellsam.types import Image
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["CellFacts", "CellSet", "StackAxis"]
+__all__ = ["CellFacts", "CellSet", "StackAxis", "used_labels"]
 
 StackAxis = Literal["", "T", "Z"]
 """What the planes of a stack are: time points, depths, or nothing where there is but one plane."""
@@ -162,3 +162,22 @@ class CellSet:
 
 
 _NOTHING = CellFacts()
+
+
+def used_labels(labels: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    """Return the labels that there are, rising, without the background.
+
+    Parameters
+    ----------
+    labels
+        ``(Y, X)`` or ``(N, Y, X)``.
+    """
+    highest = int(labels.max())
+    if highest > 4 * labels.size + 1024:  # a table of all numbers would be larger than the image
+        values = np.unique(labels)
+        return values[values > 0]
+    used = np.zeros(highest + 1, bool)
+    for row in labels.reshape(-1, labels.shape[-1]):
+        used[row] = True
+    used[0] = False
+    return np.flatnonzero(used).astype(np.uint32)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_cellsam.errors import ImageReadError
-from napari_cellsam.export.cell_set import CellFacts, CellSet
+from napari_cellsam.export.cell_set import CellFacts, CellSet, used_labels
 from napari_cellsam.export.output import whole_file
 from napari_cellsam.export.overlay import find_outlines
 from napari_cellsam.export.plain_pickle import load_plain
@@ -49,7 +49,7 @@ def write_seg(path: Path, cells: CellSet, overwrite: bool = False) -> None:
         "masks": masks,
         "outlines": outlines,
         "chan_choose": [0, 0],
-        "ismanual": np.isin(_used(cells.labels), list(manual)),
+        "ismanual": np.isin(used_labels(cells.labels), list(manual)),
         "filename": f"{cells.name}.tif",
         "flows": [[], [], [], [], [[]]],
         "diameter": _diameter(cells.labels),
@@ -63,22 +63,9 @@ def _narrow(labels: NDArray[np.uint32]) -> NDArray[Any]:
     return labels.astype(np.uint16) if labels.max() < 2**16 else labels
 
 
-def _used(labels: NDArray[np.uint32]) -> NDArray[np.uint32]:
-    """Return the labels that there are, rising."""
-    highest = int(labels.max())
-    if highest > 4 * labels.size + 1024:  # a table of all numbers would be larger than the image
-        values = np.unique(labels)
-        return values[values > 0]
-    used = np.zeros(highest + 1, bool)
-    for row in labels.reshape(-1, labels.shape[-1]):
-        used[row] = True
-    used[0] = False
-    return np.flatnonzero(used).astype(np.uint32)
-
-
 def _diameter(labels: NDArray[np.uint32]) -> float:
     """Return the mean diameter of cells as discs, NaN where there are none."""
-    n_cells = len(_used(labels))
+    n_cells = len(used_labels(labels))
     return float(np.sqrt(4 / np.pi * np.count_nonzero(labels) / n_cells)) if n_cells else float("nan")
 
 
@@ -114,7 +101,7 @@ def read_seg(path: Path) -> CellSet:
 
 def _origins(labels: NDArray[np.uint32], manual: Any) -> dict[tuple[int, int], CellFacts]:
     """Return which cells were drawn by hand."""
-    used = _used(labels)
+    used = used_labels(labels)
     if labels.ndim != 2 or manual is None or len(manual) != len(used):
         return {}
     drawn = used[np.asarray(manual, bool)]

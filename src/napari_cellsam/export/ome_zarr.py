@@ -55,7 +55,7 @@ def write_ome_zarr(path: Path, cells: CellSet, overwrite: bool = False) -> None:
         folder = root.create_group("labels", attributes={"ome": {"version": _VERSION, "labels": [_LABELS]}})
         group = folder.create_group(_LABELS)
         scales = _write_pyramid(group, cells.labels, f"{cells.axis}YX", cells)
-        label: dict[str, Any] = {"source": {"image": "../../"}}
+        label: dict[str, Any] = {"source": {"image": "../../"}} if cells.images else {}
         if not cells.axis:
             label["properties"] = [
                 {"label-value": number, **describe(known)} for (_, number), known in sorted(cells.facts.items())

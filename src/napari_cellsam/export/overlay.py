@@ -21,8 +21,9 @@ __all__ = ["draw_overlay", "draw_picture", "find_outlines", "save_overlay", "wri
 _OUTLINE_RGB = (255, 214, 0)
 _NUCLEAR_RGB = (0.2, 0.45, 0.9)
 _CELL_RGB = (0.8, 0.55, 0.1)
-_PNG_LEVEL = 3  # the default, 6, takes three times as long for a tenth less
+_PNG_LEVEL = 2  # takes a quarter of the time that the default, 6, does, for a tenth more bytes at most
 _STRETCH_PERCENT = (0.5, 99.5)
+_SAMPLE = 2**22  # pixels that percentiles are taken of
 
 
 def find_outlines(labels: ArrayLike) -> NDArray[np.bool_]:
@@ -109,9 +110,16 @@ def draw_picture(image: Image, step: int = 1) -> NDArray[np.uint8]:
 
 def _stretch(pixels: NDArray[Any]) -> NDArray[np.uint8]:
     """Spread the values between two percentiles over 0 to 255."""
-    low, high = np.percentile(pixels, _STRETCH_PERCENT)
-    values = (pixels.astype(np.float32) - low) * (255 / (high - low) if high > low else 0.0)
-    return np.asarray(np.clip(values, 0, 255), np.uint8)
+    step = max(1, int((pixels.size / _SAMPLE) ** 0.5))
+    low, high = np.percentile(pixels[::step, ::step], _STRETCH_PERCENT)
+
+    def spread(values: NDArray[Any]) -> NDArray[np.uint8]:
+        scaled = (values.astype(np.float32) - low) * (255 / (high - low) if high > low else 0.0)
+        return np.asarray(np.clip(scaled, 0, 255), np.uint8)
+
+    if pixels.dtype == np.float32:
+        return spread(pixels)
+    return spread(np.arange(np.iinfo(pixels.dtype).max + 1))[pixels]
 
 
 def save_overlay(path: Path, image: Image, labels: ArrayLike, overwrite: bool = False) -> None:
