@@ -106,4 +106,11 @@ REVIEW_ACTIONS = (
         "Show the regions in which every cell is outlined.",
         _toggle_verified,
     ),
+    ActionSpec(
+        "export_cells",
+        "Export cells",
+        "",
+        "Write all cells into a new folder beside the image, as files for other programs.",
+        lambda session: session.exporting.run(),
+    ),
 )

@@ -14,6 +14,7 @@ from napari_cellsam.widgets._channel_memory import ChannelMemory
 from napari_cellsam.widgets._correcting import Correcting
 from napari_cellsam.widgets._detections import DetectorBoxes
 from napari_cellsam.widgets._edits import Plane
+from napari_cellsam.widgets._exporting import Exporting
 from napari_cellsam.widgets._follower import Follower
 from napari_cellsam.widgets._history import Action, History
 from napari_cellsam.widgets._hover import HoverPreview
@@ -87,11 +88,12 @@ class Session:
         self.boxes = DetectorBoxes(self)  # listens to the session; whoever shows it listens to it
         self.review = Review(self)
         self.verifying = Verifying(self)
+        self.exporting = Exporting(self)
         self.model_view = ModelView(self)
         self.journaling = Journaling(self, self._place.ledgers)
         self._tools = (
             *(self.hover, self.shapes, self.review, self.boxes, self.region),
-            *(self.verifying, self.model_view, self.automatic, self.correcting),
+            *(self.verifying, self.model_view, self.automatic, self.correcting, self.exporting),
         )
         for tool in (*self._tools, self.prompting, self.journaling):
             if tool is not self.boxes:

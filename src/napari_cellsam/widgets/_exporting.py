@@ -1,0 +1,140 @@
+"""Exporting: all cells as files for other programs, written in another thread."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from psygnal import Signal
+
+from napari_cellsam.editing.exporting import cell_set_of
+from napari_cellsam.editing.records import CellRecord
+from napari_cellsam.errors import OutputError
+from napari_cellsam.export.formats import export_cells, find_format
+from napari_cellsam.widgets._looking import NoImageError
+
+if TYPE_CHECKING:
+    from napari_cellsam.service.transport import Call
+    from napari_cellsam.widgets._jobs import Report
+    from napari_cellsam.widgets._session import Session
+
+__all__ = ["DEFAULT_FORMATS", "Exporting"]
+
+DEFAULT_FORMATS = ("tiff", "coco", "geojson", "imagej", "csv", "png")
+_TOPIC = "export"
+_MOST_PLANES_WITH_IMAGES = 64  # of a stack, whose pictures are held at once
+
+
+@dataclass(frozen=True)
+class _Written:
+    n_files: int
+
+
+class Exporting:
+    """Writes the cells of the labels layer in several formats, into a new folder.
+
+    ``changed`` is emitted with progress, and when an export begins or ends.
+    """
+
+    changed = Signal()
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self.progress = (0, 0)
+        self.folder: Path | None = None
+        """Where the last export went."""
+
+    @property
+    def running(self) -> bool:
+        """Whether files are being written."""
+        return self._session.jobs.running(_TOPIC)
+
+    @property
+    def suggestion(self) -> Path:
+        """Where an export goes if nobody says otherwise: beside the image, or in the home folder; it is not there yet.
+
+        Raises
+        ------
+        NoImageError
+            If there is no image.
+        """
+        source = self._session.source
+        if source is None:
+            raise NoImageError("There is no image whose cells could be exported.")
+        path = source.layer.source.path
+        beside = Path(str(path)).parent if path is not None and Path(str(path)).exists() else Path.home()
+        stem = _stem(self._session)
+        names = (f"{stem} cells" if number == 1 else f"{stem} cells {number}" for number in count(1))
+        return next(beside / name for name in names if not (beside / name).exists())
+
+    def run(self, folder: Path | None = None, formats: Sequence[str] = DEFAULT_FORMATS) -> None:
+        """Write all cells.
+
+        Parameters
+        ----------
+        folder
+            Where to; as suggested if None. Files that are there are never replaced.
+        formats
+            Names of formats; those that need an image and cannot have it are left out.
+
+        Raises
+        ------
+        NoImageError
+            If there are no cells.
+        OptionError
+            If a format does not exist.
+        """
+        session = self._session
+        if not session.has_target:
+            raise NoImageError("There are no cells to export yet: let the model find some, or click on them.")
+        folder, entries = folder or self.suggestion, [find_format(name) for name in formats]
+        planes, target, source = session.planes(), session.target, session.source
+        assert source is not None  # noqa: S101 - the labels are those of an image
+        readers = [source.reader(plane) for plane in planes] if len(planes) <= _MOST_PLANES_WITH_IMAGES else []
+        records: list[CellRecord] = list(session.cells)
+        name, pixel_size_um = _stem(session), source.pixel_size_um
+        self.progress = (0, len(entries))
+
+        def work(call: Call, report: Report) -> Path:
+            images = tuple(read() for read in readers)
+            labels = np.array(target.layer.data)  # a copy: work goes on meanwhile
+            cells = cell_set_of(labels, records, name, images=images, pixel_size_um=pixel_size_um)
+            usable = [entry.name for entry in entries if images or not entry.needs_image]
+            for number, _ in enumerate(export_cells(cells, folder, usable), start=1):
+                report(_Written(number))
+                if call.cancelled:
+                    break
+            return folder
+
+        session.jobs.submit(work, on_done=self._done, on_error=session.failed, on_report=self._heard, topic=_TOPIC)
+        self.changed.emit()
+
+    def close(self) -> None:
+        """Let go; what is being written ends by itself."""
+        self._session.jobs.cancel(_TOPIC)
+
+    def _heard(self, written: _Written) -> None:
+        self.progress = (written.n_files, max(written.n_files, self.progress[1]))
+        self.changed.emit()
+
+    def _done(self, folder: Path) -> None:
+        self.folder, self.progress = folder, (0, 0)
+        self._session.say(f"The cells were exported to {folder}.")
+        self.changed.emit()
+
+
+def _stem(session: Session) -> str:
+    """Return what files are called: as the image, without its ending."""
+    source = session.source
+    if source is None:
+        raise OutputError("There is no image whose cells could be exported.")
+    path = source.layer.source.path
+    name = Path(str(path)).name if path is not None else str(source.layer.name)
+    for ending in (".ome.tif", ".ome.tiff", ".ome.zarr"):
+        if name.lower().endswith(ending):
+            return name[: -len(ending)]
+    return (Path(name).stem if path is not None else name).replace("/", "_")

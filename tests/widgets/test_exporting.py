@@ -1,0 +1,92 @@
+"""Exporting from napari: all cells as files, while the work goes on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.widgets.conftest import discs
+
+from napari_cellsam.errors import OptionError
+from napari_cellsam.export.formats import FORMATS, read_cells
+from napari_cellsam.widgets._exporting import DEFAULT_FORMATS
+from napari_cellsam.widgets._looking import NoImageError
+
+
+@pytest.fixture
+def found(session):
+    session.automatic.run()
+    session.settle()
+    return session
+
+
+def test_all_default_formats_are_written_and_the_labels_come_back(found, tmp_path):
+    found.exporting.run(tmp_path / "out")
+    found.settle()
+    assert found.exporting.folder == tmp_path / "out"
+    assert len(list((tmp_path / "out").iterdir())) == len(DEFAULT_FORMATS)
+    for name in ("tiff", "coco", "geojson", "imagej"):
+        entry = FORMATS[name]
+        cells = read_cells(entry.path(tmp_path / "out", "discs"), shape=(100, 110))
+        assert np.array_equal(cells.labels > 0, np.asarray(found.target.layer.data) > 0)
+
+
+def test_origins_and_scores_are_in_the_table(found, tmp_path):
+    found.exporting.run(tmp_path / "out", ["csv"])
+    found.settle()
+    text = (tmp_path / "out" / "discs_cells.csv").read_text()
+    assert text.count("automatic") == 4
+
+
+def test_a_second_export_goes_beside_the_first(viewer, make_session, tmp_path):
+    import tifffile
+
+    tifffile.imwrite(tmp_path / "day 1.tif", discs())
+    viewer.open(tmp_path / "day 1.tif", plugin="napari")
+    session = make_session(viewer)
+    session.start()
+    session.settle()
+    session.automatic.run()
+    session.settle()
+    for name in ("day 1 cells", "day 1 cells 2"):
+        session.exporting.run(formats=["tiff"])
+        session.settle()
+        assert (tmp_path / name / "day 1_labels.tif").is_file()
+
+
+def test_files_that_are_there_are_not_replaced(found, tmp_path):
+    (tmp_path / "discs_labels.tif").write_text("precious")
+    found.exporting.run(tmp_path, ["tiff"])
+    found.settle()
+    assert (tmp_path / "discs_labels.tif").read_text() == "precious"
+    assert "exists already" in found.heard[-1]
+
+
+def test_a_stack_is_one_file_where_the_format_has_stacks(viewer, make_session, tmp_path):
+    viewer.add_image(np.stack([discs(), discs(centres=((50, 50),))]), name="stack")
+    session = make_session(viewer)
+    session.start()
+    session.settle()
+    session.automatic.run(planes=session.planes())
+    session.settle()
+    session.exporting.run(tmp_path / "out", ["tiff", "png"])
+    session.settle()
+    assert read_cells(tmp_path / "out" / "stack_labels.tif").labels.shape == (2, 100, 110)
+    assert len(list((tmp_path / "out").glob("*.png"))) == 2
+
+
+def test_without_cells_there_is_nothing_to_export(session):
+    with pytest.raises(NoImageError, match="no cells to export"):
+        session.exporting.run()
+
+
+def test_a_format_that_does_not_exist_is_refused_before_anything_is_written(found, tmp_path):
+    with pytest.raises(OptionError, match="does not exist"):
+        found.exporting.run(tmp_path / "out", ["paper"])
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_image_without_a_file_is_exported_to_the_home_folder(found, monkeypatch, tmp_path):
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    assert found.exporting.suggestion == tmp_path / "discs cells"
