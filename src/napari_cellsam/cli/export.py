@@ -53,15 +53,20 @@ def export(  # noqa: PLR0913 - each argument is an option of the command
             _write(cells, output, names, overwrite, outcome)
         except CellsamError as error:
             outcome["error"] = {"type": type(error).__name__, "message": str(error)}
-            message = " ".join(str(error).split())
-            typer.echo(f"error: {message if str(path) in message else f'{path}: {message}'}", err=True)
-        if not as_json and outcome["outputs"]:
-            files = [name for own in outcome["outputs"].values() for name in own]
-            typer.echo(f"{path}: {', '.join(files)}")
+        _report(outcome, quiet=as_json)
     if as_json:
         typer.echo(json.dumps({"files": done}, indent=2, allow_nan=False))
     if any(outcome["error"] for outcome in done):
         raise typer.Exit(1)
+
+
+def _report(outcome: dict[str, Any], quiet: bool) -> None:
+    """Print what was written, unless stdout is for JSON, and what went wrong."""
+    if outcome["error"]:
+        path, message = outcome["input"], " ".join(outcome["error"]["message"].split())
+        typer.echo(f"error: {message if path in message else f'{path}: {message}'}", err=True)
+    if outcome["outputs"] and not quiet:
+        typer.echo(f"{outcome['input']}: {', '.join(name for own in outcome['outputs'].values() for name in own)}")
 
 
 def _names(formats: list[str], everything: bool, has_image: bool) -> list[str]:

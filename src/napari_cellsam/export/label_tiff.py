@@ -50,23 +50,22 @@ def write_labels(
     """
     from tifffile import imwrite
 
+    array = _narrow(labels, axis)
+    metadata, options = describe_pixels(pixel_size_um)
+    options |= {"photometric": "minisblack", "compression": "zlib", "metadata": metadata | {"axes": f"{axis}YX"}}
+    with whole_file(Path(path), overwrite) as temporary:
+        imwrite(temporary, array, ome=True, **options)
+
+
+def _narrow(labels: ArrayLike, axis: str) -> NDArray[Any]:
+    """Return labels as uint16 if they fit, else as uint32; refuse what is no label image."""
     array = np.asarray(labels)
     if array.ndim != 2 + len(axis) or array.size == 0:
         raise ImageShapeError(f"got labels of shape {array.shape}; expected ({', '.join(axis + 'YX')})")
     low, high = _label_range(array, "labels")
     if low < 0 or high >= 2**32:
         raise ImageShapeError(f"got labels from {low} to {high}; expected 0 to {2**32 - 1}")
-    metadata, options = describe_pixels(pixel_size_um)
-    with whole_file(Path(path), overwrite) as temporary:
-        imwrite(
-            temporary,
-            array.astype(np.uint16 if high < 2**16 else np.uint32, copy=False),
-            ome=True,
-            photometric="minisblack",
-            compression="zlib",
-            metadata=metadata | {"axes": f"{axis}YX"},
-            **options,
-        )
+    return array.astype(np.uint16 if high < 2**16 else np.uint32, copy=False)
 
 
 def describe_pixels(pixel_size_um: tuple[float, float] | None) -> tuple[dict[str, Any], dict[str, Any]]:

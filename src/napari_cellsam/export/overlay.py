@@ -119,7 +119,7 @@ def _stretch(pixels: NDArray[Any]) -> NDArray[np.uint8]:
 
     if pixels.dtype == np.float32:
         return spread(pixels)
-    return spread(np.arange(np.iinfo(pixels.dtype).max + 1))[pixels]
+    return np.asarray(spread(np.arange(np.iinfo(pixels.dtype).max + 1))[pixels], np.uint8)
 
 
 def save_overlay(path: Path, image: Image, labels: ArrayLike, overwrite: bool = False) -> None:
