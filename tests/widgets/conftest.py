@@ -95,14 +95,23 @@ class FakeConnection:
     """A connection that is ready."""
 
     changed = Signal()
+    noted = Signal(str)
 
     def __init__(self, client):
         self.client, self.state, self.text = client, "off", "off"
-        self.failures = []
+        self.info = self.error = self.seconds_to_ready = None
+        self.failures, self.tokens, self.n_reconnected = [], [], 0
 
     def start(self):
         self.state, self.text = "ready", "discs on cpu"
         self.changed.emit()
+
+    def reconnect(self):
+        self.n_reconnected += 1
+        self.start()
+
+    def sign_in(self, token):
+        self.tokens.append(token)
 
     def failed(self, error):
         self.failures.append(error)
@@ -117,7 +126,14 @@ class FakeStore:
     changed = Signal(object)
 
     def __init__(self):
-        self.value = SimpleNamespace(options=SegmentOptions(), keys={}, rule="fill", hover=False, journal_folder="")
+        self.value = SimpleNamespace(
+            options=SegmentOptions(), keys={}, rule="fill", hover=False, journal_folder="", server="", model=""
+        )
+
+    def update(self, **changes):
+        self.value = SimpleNamespace(**{**vars(self.value), **changes})
+        self.changed.emit(self.value)
+        return self.value
 
     def close(self):
         pass

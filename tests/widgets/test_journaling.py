@@ -124,7 +124,7 @@ def test_the_journal_lies_beside_the_image_file(viewer, make_session, tmp_path):
 def test_a_chosen_folder_has_all_journals(session, tmp_path):
     chosen = tmp_path / "chosen"
     chosen.mkdir()
-    session.store.value.journal_folder = str(chosen)
+    session.store.update(journal_folder=str(chosen))
     click(session, 20, 20)
     assert session.journaling.flush()
     assert session.journaling.path == chosen / "discs.cellsam"

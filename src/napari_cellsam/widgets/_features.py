@@ -2,58 +2,203 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Hashable, Iterable
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from psygnal import Signal
+from qtpy.QtCore import QTimer
+
+from napari_cellsam.widgets._jobs import Jobs
 
 if TYPE_CHECKING:
     from napari.layers import Labels
+    from napari.utils.colormaps import DirectLabelColormap
+    from pandas import DataFrame
 
-    from napari_cellsam.widgets._records import CellTable
+    from napari_cellsam.errors import CellsamError
+    from napari_cellsam.service.transport import Call
+    from napari_cellsam.widgets._jobs import Report
+    from napari_cellsam.widgets._records import CellRecord
+    from napari_cellsam.widgets._session import Session
 
-__all__ = ["ColourBy", "colour", "table_of"]
+__all__ = ["COLOURINGS", "ColourBy", "Features", "colours_of", "legend_of", "table_of"]
 
 ColourBy = Literal["label", "origin", "detector_score", "predicted_iou"]
-
-_ORIGIN_COLOURS = {
-    "automatic": (0.30, 0.69, 0.95, 1.0),
-    "prompted": (0.99, 0.75, 0.18, 1.0),
-    "edited": (0.87, 0.38, 0.73, 1.0),
-    "manual": (0.45, 0.83, 0.45, 1.0),
+COLOURINGS: dict[ColourBy, str] = {
+    "label": "Each its own",
+    "origin": "Origin",
+    "detector_score": "Detector's score",
+    "predicted_iou": "Predicted IoU",
 }
-_UNKNOWN = (0.6, 0.6, 0.6, 1.0)
-_COLUMNS = ("index", "plane", "origin", "detector_score", "predicted_iou", "n_prompts")
+"""What cells can be coloured by, and what that is called."""
+
+# Okabe and Ito's colours, and a scale between two of them: told apart with any kind of colour vision
+_ORIGINS = {"automatic": "#56b4e9", "prompted": "#e69f00", "edited": "#cc79a7", "manual": "#009e73"}
+_UNKNOWN = "#999999"
+_SCALE = ("#d55e00", "#f0e442", "#0072b2")
+_N_STEPS = 64  # few colours, so that napari draws them as bytes
+
+_LEAST_MS = 300
+_SHARE = 0.05  # of the GUI thread's time, at most
+_COLUMNS = ("index", "plane", "origin", "detector_score", "predicted_iou", "n_prompts", "reviewed")
 
 
-def table_of(cells: CellTable) -> dict[str, list[Any]]:
+class Features:
+    """Keeps the features and the colours of the labels layer as its cells are, a moment later.
+
+    The table is made in another thread, and only when a cell has changed. Columns that are not ours stay.
+    ``changed`` is emitted when the layer shows the newest.
+
+    Parameters
+    ----------
+    session
+        Whose cells.
+    """
+
+    changed = Signal()
+
+    def __init__(self, session: Session) -> None:
+        self._session, self._jobs = session, Jobs()
+        self._by: ColourBy = "label"
+        self._shown: dict[Hashable, Hashable] = {}
+        self._own_colours: dict[Hashable, Any] = {}
+        self._timer = QTimer(interval=_LEAST_MS, singleShot=True)
+        self._timer.timeout.connect(self._show)
+        session.changed.connect(self._later)
+
+    @property
+    def by(self) -> ColourBy:
+        """What cells are coloured by."""
+        return self._by
+
+    @property
+    def waiting(self) -> bool:
+        """Whether the layer does not show the newest yet."""
+        return bool(self._timer.isActive() or self._jobs.n_running)
+
+    def colour_by(self, by: ColourBy) -> None:
+        """Colour cells by what they know."""
+        self._by = by
+        self._show()
+
+    def close(self) -> None:
+        """Follow the cells no more; colours and features stay as they are."""
+        self._session.changed.disconnect(self._later)
+        self._timer.stop()
+        self._timer.deleteLater()
+        self._jobs.close()
+
+    def _later(self) -> None:
+        if not self._timer.isActive():
+            self._timer.start()
+
+    def _show(self) -> None:
+        """Let the layer have features and colours, if those that it has are old."""
+        session = self._session
+        if not session.has_target:
+            return
+        layer, records, by = session.target.layer, tuple(session.cells), self._by
+        state = by, records  # a record is never changed: another one takes its place
+        if self._shown.get(layer.unique_id) == state:
+            return
+        table = layer.features
+
+        def work(call: Call, report: Report) -> tuple[DataFrame, DirectLabelColormap | None]:  # noqa: ARG001
+            return _joined(table, table_of(records)), None if by == "label" else colours_of(records, by)
+
+        def done(made: tuple[DataFrame, DirectLabelColormap | None]) -> None:
+            self._shown[layer.unique_id] = state
+            self._put(layer, *made)
+
+        self._jobs.submit(work, on_done=done, on_error=self._failed, topic=str(layer.unique_id))
+
+    def _put(self, layer: Labels, table: DataFrame, colours: DirectLabelColormap | None) -> None:
+        begun_s = time.perf_counter()
+        layer.features = table
+        key = layer.unique_id
+        if colours is not None:
+            self._own_colours.setdefault(key, layer.colormap)
+            layer.colormap = colours
+        elif key in self._own_colours:
+            layer.colormap = self._own_colours.pop(key)
+        took_ms = 1000 * (time.perf_counter() - begun_s)  # napari colours every pixel of a large layer anew
+        self._timer.setInterval(max(_LEAST_MS, round(took_ms / _SHARE)))
+        self.changed.emit()
+
+    def _failed(self, error: CellsamError) -> None:
+        self._session.failed(error)
+
+
+def table_of(cells: Iterable[CellRecord]) -> dict[str, list[Any]]:
     """Return the features of all cells, one row a cell; ``index`` is the cell's number, as napari wants it."""
-    columns: dict[str, list[Any]] = {name: [] for name in _COLUMNS}
-    for record in sorted(cells, key=lambda r: (r.label, r.plane)):
-        row = (
-            record.label,
-            " ".join(map(str, record.plane)),
-            record.origin,
-            np.nan if record.detector_score is None else record.detector_score,
-            np.nan if record.predicted_iou is None else record.predicted_iou,
-            len(record.prompts),
-        )
-        for name, value in zip(_COLUMNS, row, strict=True):
-            columns[name].append(value)
-    return columns
+    records = sorted(cells, key=lambda record: (record.label, record.plane))
+    columns: tuple[list[Any], ...] = (
+        [record.label for record in records],
+        [" ".join(map(str, record.plane)) for record in records],
+        [record.origin for record in records],
+        [_number(record.detector_score) for record in records],
+        [_number(record.predicted_iou) for record in records],
+        [len(record.prompts) for record in records],
+        [record.reviewed for record in records],
+    )
+    return dict(zip(_COLUMNS, columns, strict=True))
 
 
-def colour(layer: Labels, cells: CellTable, by: ColourBy) -> None:
-    """Colour a labels layer by what its cells know; ``"label"`` gives each a colour of its own."""
-    from napari.utils.colormaps import DirectLabelColormap, label_colormap
+def colours_of(cells: Iterable[CellRecord], by: ColourBy) -> DirectLabelColormap:
+    """Return a colour for each cell, by what it knows."""
+    from napari.utils.colormaps import DirectLabelColormap
 
-    if by == "label":
-        layer.colormap = label_colormap()
-        return
-    colours: dict[int | None, Any] = {None: _UNKNOWN, 0: (0.0, 0.0, 0.0, 0.0)}
+    palette = _palette()
+    colours: dict[int | None, Any] = {None: palette[_UNKNOWN], 0: np.zeros(4, np.float32)}
     for record in cells:
         if by == "origin":
-            colours[record.label] = _ORIGIN_COLOURS[record.origin]
+            colours[record.label] = palette[_ORIGINS[record.origin]]
         else:
             value = getattr(record, by)
-            colours[record.label] = _UNKNOWN if value is None else (1.0 - value, value, 0.25, 1.0)  # red to green
-    layer.colormap = DirectLabelColormap(color_dict=colours)
+            step = _UNKNOWN if value is None else round(float(np.clip(value, 0, 1)) * (_N_STEPS - 1))
+            colours[record.label] = palette[step]
+    return DirectLabelColormap(color_dict=colours)
+
+
+def legend_of(by: ColourBy) -> str:
+    """Return what the colours mean, as a line of rich text; empty where each cell has its own."""
+    if by == "label":
+        return ""
+    if by == "origin":
+        return " ".join(f"{_patch(colour)} {origin}" for origin, colour in _ORIGINS.items())
+    low, middle, high = map(_patch, _SCALE)
+    return f"0 {low}{middle}{high} 1 &nbsp; {_patch(_UNKNOWN)} not known"
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else value
+
+
+def _patch(colour: str) -> str:
+    return f'<span style="color: {colour}">■</span>'
+
+
+def _palette() -> dict[Any, Any]:
+    """Return red, green, blue and opacity by colour, and by step of the scale."""
+    named = {
+        name: np.array([*(int(name[i : i + 2], 16) / 255 for i in (1, 3, 5)), 1], np.float32)
+        for name in (*_ORIGINS.values(), *_SCALE, _UNKNOWN)
+    }
+    stops = np.stack([named[name] for name in _SCALE])
+    at = np.linspace(0, len(stops) - 1, _N_STEPS)
+    scale = np.stack([np.interp(at, range(len(stops)), channel) for channel in stops.T], axis=1).astype(np.float32)
+    return named | dict(enumerate(scale))
+
+
+def _joined(there: DataFrame, ours: dict[str, list[Any]]) -> DataFrame:
+    """Return our columns with those that someone else has put beside them."""
+    import pandas as pd
+
+    table = pd.DataFrame(ours)
+    others = [name for name in there.columns if name not in _COLUMNS]
+    if not others:
+        return table
+    theirs = there[others].assign(index=there["index"] if "index" in there.columns else range(len(there)))
+    return table.merge(theirs.drop_duplicates("index"), on="index", how="outer", sort=True)

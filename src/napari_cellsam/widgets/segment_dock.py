@@ -1,53 +1,44 @@
-"""The dock with which cells are found: state, click mode, the image's and the view's buttons, and help."""
+"""The dock with which cells are found, in sections, and the session's end with it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Qt, QTimer
-from qtpy.QtWidgets import (
-    QComboBox,
-    QFormLayout,
-    QGroupBox,
-    QHBoxLayout,
-    QLabel,
-    QProgressBar,
-    QPushButton,
-    QSizePolicy,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtCore import QEvent, Qt, QTimer
+from qtpy.QtWidgets import QFrame, QPushButton, QScrollArea, QVBoxLayout, QWidget
 
-from napari_cellsam.widgets._actions import ActionSpec, find_action, run_action
-from napari_cellsam.widgets._keys import bind_labels, bind_viewer, key_of, unbind_viewer
+from napari_cellsam.widgets._action_buttons import ActionButtons
+from napari_cellsam.widgets._actions import ActionSpec, run_action
+from napari_cellsam.widgets._boxes_section import BoxesSection
+from napari_cellsam.widgets._cell_section import CellSection
+from napari_cellsam.widgets._channels_section import ChannelsSection
+from napari_cellsam.widgets._correct_section import CorrectSection
+from napari_cellsam.widgets._draw_section import DrawSection
+from napari_cellsam.widgets._export_section import ExportSection
+from napari_cellsam.widgets._features import Features
+from napari_cellsam.widgets._find_section import FindSection
+from napari_cellsam.widgets._first_steps import FirstSteps
+from napari_cellsam.widgets._keys import Keys
+from napari_cellsam.widgets._more_section import MoreSection
 from napari_cellsam.widgets._mouse import Click, Mouse
+from napari_cellsam.widgets._review_section import ReviewSection
+from napari_cellsam.widgets._service_section import ServiceSection
 from napari_cellsam.widgets._sessions import session_of
+from napari_cellsam.widgets._state_section import StateSection
 
 if TYPE_CHECKING:
     import napari
 
+    from napari_cellsam.widgets._section import Section
     from napari_cellsam.widgets._session import Session
 
 __all__ = ["SegmentDock"]
 
-_RULES = {"fill": "Keep all cells", "replace": "Replace automatic cells"}
-_COLOURS = {
-    "label": "Each its own",
-    "origin": "Origin",
-    "detector_score": "Detector's score",
-    "predicted_iou": "Predicted IoU",
-}
-_FIRST_STEPS = (
-    "<b>Three things to do</b><br>"
-    "1. <b>G</b> finds every cell of the image.<br>"
-    "2. <b>H</b>, then a click on a cell outlines it. Shift-click or right click takes a part away.<br>"
-    "3. <b>K</b> deletes the cell under the cursor, <b>U</b> outlines it anew, <b>Ctrl+Z</b> undoes.<br>"
-)
-_NO_IMAGE = "Open an image, or a sample: File → Open Sample → CellSAM."
+_REFRESH_MS = 30
 
 
 class SegmentDock(QWidget):
-    """Shows the session of a viewer, and asks it for what its buttons say.
+    """Shows the session of a viewer, and asks it for what its buttons say. The session ends with it.
 
     Parameters
     ----------
@@ -55,164 +46,86 @@ class SegmentDock(QWidget):
         Given by napari.
     session
         Another one than the viewer's, for tests.
+
+    Attributes
+    ----------
+    session
+        What is shown.
+    state, first_steps, sections, help
+        What it consists of.
     """
 
     def __init__(self, napari_viewer: napari.viewer.Viewer, session: Session | None = None) -> None:
         super().__init__()
         self.session = session or session_of(napari_viewer)
-        self._buttons: dict[str, QPushButton] = {}
-        self._build()
-        self._mouse = Mouse(self.session.viewer, lambda: self.session.clicking)
-        self._mouse.clicked.connect(self._on_click)
-        self.session.said.connect(self._on_said)
-        self.session.changed.connect(self._later)
-        self.session.labels_used.connect(self._on_labels)
-        bind_viewer(self.session)
-        self._refreshing = QTimer(self)
-        self._refreshing.setSingleShot(True)
-        self._refreshing.setInterval(30)
+        self._open = True
+        self._refreshing = QTimer(self, interval=_REFRESH_MS, singleShot=True)
         self._refreshing.timeout.connect(self.refresh)
-        self._colouring = QTimer(self)
-        self._colouring.setSingleShot(True)
-        self._colouring.setInterval(300)
-        self._colouring.timeout.connect(self._show_features)
-        self.destroyed.connect(lambda: None)
+        self._keys, self._features = Keys(self.session), Features(self.session)
+        self._mouse = Mouse(self.session.viewer, lambda: self.session.clicking)
+        self._build(ActionButtons(self.session, self._keys))
+        self._mouse.clicked.connect(self._on_click)
+        self._mouse.moved.connect(self.session.hover.moved)
+        self._layers_heard = [
+            getattr(self.session.viewer.layers.events, name) for name in ("inserted", "removed", "reordered")
+        ]
+        for event in self._layers_heard:
+            event.connect(self._later)
+        self.session.said.connect(self._on_said)
+        for signal in (self.session.changed, self._keys.changed):
+            signal.connect(self._later)
         self.session.start()
         self.refresh()
 
-    # --- what is seen
-
-    def _build(self) -> None:
-        layout = QVBoxLayout(self)
-        self._state = _line()
-        self._message = _line()
-        self._message.setMinimumHeight(self._message.fontMetrics().height() * 2)
-        self._progress = QProgressBar()
-        self._progress.setTextVisible(True)
-        layout.addWidget(self._state)
-        layout.addLayout(_row(self._progress, self._button("cancel")))
-        self._first_steps = _line(_FIRST_STEPS)
-        layout.addWidget(self._first_steps)
-        layout.addWidget(self._find_box())
-        layout.addWidget(self._cell_box())
-        layout.addLayout(_row(self._button("undo"), self._button("redo")))
-        layout.addWidget(self._message)
-        layout.addStretch(1)
-
-    def _find_box(self) -> QGroupBox:
-        box = QGroupBox("Find cells")
-        layout = QVBoxLayout(box)
-        self._button("toggle_click_mode").setCheckable(True)
-        layout.addWidget(self._button("toggle_click_mode"))
-        layout.addWidget(self._button("segment_image"))
-        layout.addWidget(self._button("segment_view"))
-        layout.addWidget(self._button("segment_stack"))
-        self._rule = _choice(_RULES, "What happens to cells that are there when the model finds cells by itself.")
-        self._rule.currentIndexChanged.connect(self._on_rule)
-        form = QFormLayout()
-        form.addRow("Existing cells", self._rule)
-        layout.addLayout(form)
-        return box
-
-    def _cell_box(self) -> QGroupBox:
-        box = QGroupBox("Cell under the cursor")
-        layout = QVBoxLayout(box)
-        self._cell = _line()
-        layout.addWidget(self._cell)
-        keys = ("take_up_cell", "redo_cell", "delete_cell", "accept_cell", "restore_cell")
-        layout.addWidget(_line("<br>".join(self._help(find_action(name)) for name in keys)))
-        self._colour = _choice(_COLOURS, "By what cells are coloured.")
-        self._colour.currentIndexChanged.connect(self._show_features)
-        self._into = QComboBox()
-        self._into.setToolTip("The labels layer that cells are written into; yours is used only if you choose it.")
-        self._into.activated.connect(self._on_into)
-        form = QFormLayout()
-        form.addRow("Colour", self._colour)
-        form.addRow("Write into", self._into)
-        layout.addLayout(form)
-        return box
-
-    def _button(self, action_id: str) -> QPushButton:
-        if action_id not in self._buttons:
-            action = find_action(action_id)
-            key = key_of(self.session, action)
-            button = QPushButton(f"{action.title}  [{key}]" if key else action.title)
-            button.setToolTip(action.tooltip)
-            button.setObjectName(action_id)
-            button.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-            button.clicked.connect(lambda: run_action(self.session, action))
-            self._buttons[action_id] = button
-        return self._buttons[action_id]
-
-    def _help(self, action: ActionSpec) -> str:
-        return f"<b>{key_of(self.session, action)}</b> {action.title}"
-
     def refresh(self) -> None:
         """Show the session as it is now."""
+        self.state.refresh()
+        self.first_steps.refresh()
+        for section in self.sections.values():
+            section.refresh()
+
+    def _build(self, buttons: ActionButtons) -> None:
         session = self.session
-        automatic, there = session.automatic, session.source is not None
-        self._state.setText(session.connection.text)
-        done, total = automatic.progress
-        busy = automatic.running or session.jobs.n_running > 0
-        self._progress.setRange(0, total if total else int(not busy))
-        self._progress.setValue(done if total else int(not busy))
-        self._progress.setFormat(f"{done} of {total} tiles" if total else "working" if busy else "idle")
-        self._button("cancel").setEnabled(busy)
-        for name in ("toggle_click_mode", "segment_image", "segment_view", "segment_stack"):
-            self._button(name).setEnabled(there)
-        self._button("segment_stack").setVisible(session.source is not None and len(session.source.shape) > 2)
-        self._button("toggle_click_mode").setChecked(session.clicking)
-        history = session.history if session.has_target else None
-        for name, title in (("undo", history and history.undo_title), ("redo", history and history.redo_title)):
-            self._button(name).setEnabled(bool(title))
-            self._button(name).setToolTip(f"{find_action(name).tooltip} Now: {title or 'nothing'}.")
-        self._first_steps.setVisible(history is None or not len(history))
-        self._cell.setText(self._about_cell())
-        if not there:
-            self._message.setText(_NO_IMAGE)
-        self._list_labels()
-        self._colouring.start()
+        self.state = StateSection(session, buttons)
+        self.first_steps = FirstSteps(session, buttons)
+        self.sections: dict[str, Section] = {
+            "find": FindSection(session, buttons),
+            "cell": CellSection(session, buttons, self._features),
+            "draw": DrawSection(session, buttons),
+            "correct": CorrectSection(session, buttons),
+            "review": ReviewSection(session, buttons),
+            "boxes": BoxesSection(session, session.boxes),
+            "channels": ChannelsSection(session),
+            "export": ExportSection(session, buttons),
+            "service": ServiceSection(session),
+            "more": MoreSection(buttons),
+        }
+        self.help = QPushButton("Help")
+        self.help.setToolTip("Show what can be done, and where the documentation is.")
+        self.help.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.help.clicked.connect(self._on_help)
+        content = QWidget()
+        layout = QVBoxLayout(content)
+        layout.setContentsMargins(6, 6, 6, 6)
+        layout.setSpacing(4)
+        for widget in (self.state, self.first_steps, *self.sections.values(), self.help):
+            layout.addWidget(widget)
+        layout.addStretch(1)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        self._area = _scrolled(content)
+        outer.addWidget(self._area)
 
-    def _about_cell(self) -> str:
-        active = self.session.prompting.active
-        if active is None:
-            return "No cell is taken up."
-        record = self.session.cells.get(active.plane, active.label)
-        iou = "" if record is None or record.predicted_iou is None else f", predicted IoU {record.predicted_iou:.2f}"
-        return f"Cell {active.label}: {len(active.inside)} clicks inside, {len(active.outside)} outside{iou}."
+    def _later(self, event: object = None) -> None:  # noqa: ARG002 - napari's signature
+        if not self._refreshing.isActive():
+            self._refreshing.start()
 
-    def _list_labels(self) -> None:
-        from napari.layers import Labels
-
-        session = self.session
-        layers = [layer for layer in session.viewer.layers if isinstance(layer, Labels)]
-        names = [layer.name for layer in layers] + ["New layer"]
-        if names != [self._into.itemText(i) for i in range(self._into.count())]:
-            self._into.clear()
-            self._into.addItems(names)
-        used = session.target.layer.name if session.has_target else "New layer"
-        self._into.setCurrentText(used)
-
-    def _show_features(self) -> None:
-        """Let the labels layer know what its cells know, and colour it."""
-        from napari_cellsam.widgets._features import colour, table_of
-
-        if not self.session.has_target:
-            return
-        layer, cells = self.session.target.layer, self.session.cells
-        layer.features = table_of(cells)
-        by = self._colour.currentData()
-        if by != "label" or layer.metadata.get("napari-cellsam-colour", "label") != "label":
-            colour(layer, cells, by)
-            layer.metadata["napari-cellsam-colour"] = by
-
-    # --- what is done
-
-    def _later(self) -> None:
-        self._refreshing.start()
+    def _on_help(self) -> None:
+        self.first_steps.call(True)
+        self._area.ensureWidgetVisible(self.first_steps)
 
     def _on_said(self, text: str, kind: str) -> None:
-        self._message.setText(text)
+        self.state.tell(text)
         if kind != "info":
             from napari.utils.notifications import show_error, show_warning
 
@@ -225,49 +138,41 @@ class SegmentDock(QWidget):
 
         run_action(self.session, ActionSpec("click", "Click", "", "", at_place))
 
-    def _on_labels(self, layer: object) -> None:
-        bind_labels(self.session, layer)
+    # --- the end
 
-    def _on_rule(self) -> None:
-        self.session.rule = self._rule.currentData()
+    def changeEvent(self, event: QEvent) -> None:  # noqa: N802 - Qt's name
+        """End the session when napari takes the widget out of its dock, which does not close it."""
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.ParentChange and self.parent() is None:
+            self._end()
 
-    def _on_into(self, index: int) -> None:
-        from napari.layers import Labels
-
-        layers = [layer for layer in self.session.viewer.layers if isinstance(layer, Labels)]
-
-        def use(session: Session) -> None:
-            session.use_labels(layers[index]) if index < len(layers) else session.use_new_labels()
-
-        run_action(self.session, ActionSpec("write_into", "Write into", "", "", use))
-
-    def closeEvent(self, event: object) -> None:  # noqa: N802 - Qt's name
+    def closeEvent(self, event: QEvent) -> None:  # noqa: N802 - Qt's name
         """End the session with the dock."""
-        self._refreshing.stop()
-        self._colouring.stop()
-        self._mouse.close()
-        unbind_viewer(self.session)
-        self.session.close()
+        self._end()
         super().closeEvent(event)
 
+    def _end(self) -> None:
+        if not self._open:
+            return
+        self._open = False
+        self._refreshing.stop()
+        for signal in (self.session.changed, self._keys.changed):
+            signal.disconnect(self._later)
+        for event in self._layers_heard:
+            event.disconnect(self._later)
+        self.session.said.disconnect(self._on_said)
+        self.sections["service"].close_session()
+        self.sections["boxes"].close_session()
+        for part in (self._mouse, self._keys, self._features, self.session):
+            part.close()
 
-def _line(text: str = "") -> QLabel:
-    label = QLabel(text)
-    label.setWordWrap(True)
-    label.setTextFormat(Qt.TextFormat.RichText)
-    return label
 
-
-def _row(*widgets: QWidget) -> QHBoxLayout:
-    layout = QHBoxLayout()
-    for widget in widgets:
-        layout.addWidget(widget)
-    return layout
-
-
-def _choice(texts: dict[str, str], tooltip: str) -> QComboBox:
-    box = QComboBox()
-    for value, text in texts.items():
-        box.addItem(text, value)
-    box.setToolTip(tooltip)
-    return box
+def _scrolled(content: QWidget) -> QScrollArea:
+    """Return what shows a part of a widget that is too high."""
+    area = QScrollArea()
+    area.setWidgetResizable(True)
+    area.setFrameShape(QFrame.Shape.NoFrame)
+    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+    area.setWidget(content)
+    return area

@@ -1,0 +1,94 @@
+"""The state: the model and where it runs, what is under way, and what was said last."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QProgressBar, QPushButton, QVBoxLayout, QWidget
+
+from napari_cellsam.widgets._section import line, row_of
+
+if TYPE_CHECKING:
+    from napari_cellsam.widgets._action_buttons import ActionButtons
+    from napari_cellsam.widgets._session import Session
+
+__all__ = ["StateSection"]
+
+_DOTS = {"off": "#808080", "starting": "#e69f00", "ready": "#009e73", "failed": "#d55e00"}
+_NO_IMAGE = "Open an image, or a sample: File → Open Sample → CellSAM."
+
+
+class StateSection(QWidget):
+    """Shows how things are, at the head of the dock; it cannot be closed.
+
+    Parameters
+    ----------
+    session
+        Whose state.
+    buttons
+        Of the actions.
+
+    Attributes
+    ----------
+    told
+        The line that the user was told last.
+    """
+
+    def __init__(self, session: Session, buttons: ActionButtons) -> None:
+        super().__init__()
+        self._session, self._cancel = session, buttons["cancel"]
+        self.told = ""
+        self.state = line()
+        self.state.setToolTip("The model, what it runs on, and where.")
+        self.message = line()
+        self.message.setToolTip("What happened last.")
+        self.message.setMinimumHeight(self.message.fontMetrics().height() * 2)
+        self.message.setAlignment(Qt.AlignmentFlag.AlignTop)
+        self.progress = QProgressBar()
+        self.progress.setToolTip("How far the work under way is.")
+        self.retry = QPushButton("Retry")
+        self.retry.setToolTip("Connect to the model service again.")
+        self.retry.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.retry.clicked.connect(self._on_retry)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(5)
+        layout.addWidget(self.state)
+        layout.addWidget(self.retry)
+        layout.addLayout(row_of(self.progress, self._cancel))
+        layout.addWidget(self.message)
+
+    def refresh(self) -> None:
+        """Show what is so now."""
+        session, connection = self._session, self._session.connection
+        self.state.setText(f'<span style="color: {_DOTS[connection.state]}">●</span> {escape(connection.text)}')
+        self.retry.setVisible(connection.state in ("failed", "off"))
+        busy = session.automatic.running or session.jobs.n_running > 0 or session.writing
+        self._show_progress(busy=busy)
+        self._cancel.setEnabled(busy)
+        if session.source is None:
+            self.tell(_NO_IMAGE)
+        elif self.told == _NO_IMAGE:
+            self.tell("")
+
+    def tell(self, text: str) -> None:
+        """Show a line for the user."""
+        self.told = text
+        self.message.setText(escape(text))
+
+    def _on_retry(self) -> None:
+        self._session.connection.reconnect()
+
+    def _show_progress(self, *, busy: bool) -> None:
+        done, total = self._session.automatic.progress
+        if total:
+            self.progress.setRange(0, total)
+            self.progress.setValue(done)
+        else:  # a bar without an end moves
+            self.progress.setRange(0, 0 if busy else 1)
+            self.progress.setValue(0)
+        words = self._session.automatic.progress_text or ("working" if busy else "idle")
+        self.progress.setFormat(words.replace("%", "%%"))
+        self.progress.setToolTip(f"How far the work under way is: {words}.")
