@@ -10,11 +10,7 @@ import pytest
 import roifile
 import shapely
 import tifffile
-import zarr
 from imageio.v3 import imread
-from ome_zarr.io import parse_url
-from ome_zarr.reader import Reader
-from ome_zarr_models import open_ome_zarr
 from pyarrow import parquet
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
@@ -338,64 +334,6 @@ def test_the_ome_tiff_has_tiles_smaller_copies_and_the_pixel_size(tmp_path):
         assert [level.shape for level in levels] == [(2100, 2300), (1050, 1150), (525, 575)]
         np.testing.assert_array_equal(levels[1].asarray(), labels[::2, ::2])
         assert 'PhysicalSizeX="0.5"' in file.ome_metadata
-
-
-# OME-Zarr
-
-
-@pytest.mark.parametrize("scene", ["touching cells", "a stack of times", "a stack of depths"])
-def test_ome_zarr_py_reads_labels_and_image(tmp_path, scene):
-    cells = with_image(make_scene(scene), channels=2)
-    path = write("ome-zarr", cells, tmp_path)
-    nodes = list(Reader(parse_url(path))())
-    image, labels = nodes[0], nodes[-1]
-    np.testing.assert_array_equal(np.asarray(labels.data[0]), cells.labels)
-    pixels = np.stack([own.pixels for own in cells.images])  # (N, Y, X, C)
-    order = {"": (0, 3, 1, 2), "T": (0, 3, 1, 2), "Z": (3, 0, 1, 2)}[cells.axis]
-    np.testing.assert_array_equal(np.asarray(image.data[0]).squeeze(), pixels.transpose(order).squeeze())
-
-
-def test_ome_zarr_py_reads_labels_without_an_image(tmp_path):
-    path = write("ome-zarr", make_scene("one cell"), tmp_path)
-    nodes = list(Reader(parse_url(path / "labels" / "cells"))())
-    assert len(nodes) == 1
-    np.testing.assert_array_equal(np.asarray(nodes[0].data[0]), make_scene("one cell").labels)
-
-
-def test_our_metadata_follow_the_specification(tmp_path):
-    path = write("ome-zarr", with_image(make_scene("touching cells")), tmp_path)
-    image = open_ome_zarr(zarr.open_group(path, mode="r"))
-    labels = open_ome_zarr(zarr.open_group(path / "labels" / "cells", mode="r"))
-    assert (type(image).__name__, type(labels).__name__) == ("Image", "ImageLabel")
-    assert labels.ome_attributes.image_label.properties[0].origin == "automatic"
-
-
-def test_labels_of_version_0_4_are_read(tmp_path):
-    root = zarr.open_group(tmp_path / "b.zarr", mode="w", zarr_format=2)
-    folder = root.create_group("labels")
-    folder.attrs["labels"] = ["nuclei"]
-    group = folder.create_group("nuclei")
-    labels = make_scene("touching cells").labels
-    group.create_array("0", data=labels[None, None].astype(np.int64))
-    axes = [{"name": "c", "type": "channel"}, {"name": "z", "type": "space"}]
-    axes += [{"name": name, "type": "space", "unit": "micrometer"} for name in "yx"]
-    scale = [{"type": "scale", "scale": [1, 1, 0.25, 0.5]}]
-    datasets = [{"path": "0", "coordinateTransformations": scale}]
-    group.attrs["multiscales"] = [{"version": "0.4", "axes": axes, "datasets": datasets}]
-    cells = read_cells(tmp_path / "b.zarr")
-    np.testing.assert_array_equal(cells.labels, labels)
-    assert cells.pixel_size_um == (0.25, 0.5)
-
-
-def test_a_folder_that_is_no_ome_zarr_is_neither_read_nor_replaced(tmp_path):
-    path = tmp_path / "a.ome.zarr"
-    path.mkdir()
-    (path / "thesis.txt").touch()
-    with pytest.raises(ImageReadError):
-        read_cells(path)
-    with pytest.raises(Exception, match="nothing that we wrote"):
-        FORMATS["ome-zarr"].write(path, make_scene("one cell"), overwrite=True)
-    assert (path / "thesis.txt").exists()
 
 
 # tables and pictures

@@ -103,8 +103,8 @@ _ALL = (
         "stardist", "StarDist's folders", "stardist/masks/.tif", "stardist.write_stardist", "ome_tiff.read_tiff", True
     ),
     Format("deepcell", "DeepCell's .npz", ".npz", "deepcell.write_npz", "deepcell.read_npz", True),
-    Format("csv", "CSV of measurements", "_cells.csv", "measurements.write_csv"),
-    Format("parquet", "Parquet of measurements", "_cells.parquet", "measurements.write_parquet"),
+    Format("csv", "CSV of measurements", "_measurements.csv", "measurements.write_csv"),
+    Format("parquet", "Parquet of measurements", "_measurements.parquet", "measurements.write_parquet"),
     Format("png", "overlay PNG", "_outlines.png", "overlay.write_png", stacks=False, needs_image=True),
     Format("svg", "overlay SVG", "_outlines.svg", "overlay_svg.write_svg", stacks=False),
 )
