@@ -331,7 +331,8 @@ def test_the_watchdog_sees_who_keeps_the_window(qtbot):
     assert 0.1 < watchdog.longest.net_s < 0.2
     assert [name for name, seconds in watchdog.longest.ours if seconds > 0.1] == ["made.ours"]
     assert any("made.py" in stack for stack in watchdog.longest.stacks)
-    assert watchdog.longest_ours_wall_s >= 0.1
+    assert watchdog.longest_ours_wall_s >= 0.08
+    assert "made.py" in watchdog.longest_ours_stack()
     with pytest.raises(AssertionError, match=r"made\.ours"):
         holds_the_bar(watchdog)
 

@@ -111,9 +111,14 @@ class Watchdog:
 
     @property
     def longest_ours_wall_s(self) -> float:
-        """The longest gap by the clock in which a function of ours was seen; 0 if none was."""
-        seen = (gap.wall_s for gap in self.gaps if gap.ours or any(_OURS in stack for stack in gap.stacks))
-        return max(seen, default=0.0)
+        """The longest time by the clock in a gap, as far as functions of ours were seen in it; 0 if none was."""
+        return max(map(_seen_s, self.gaps), default=0.0)
+
+    def longest_ours_stack(self) -> str:
+        """Return what of ours was seen in that gap, for people."""
+        gap = max(self.gaps, key=_seen_s)
+        ours = dict.fromkeys(stack for stack in gap.stacks if _OURS in stack)
+        return f"{1000 * _seen_s(gap):.0f} of {1000 * gap.wall_s:.0f} ms\n" + "\n".join(ours)
 
     def report(self, least_s: float = 0.02) -> str:
         """Return the gaps in which so much time was ours, longest first, for people."""
@@ -140,6 +145,11 @@ class Watchdog:
             if time.perf_counter() - self._beat > _SUSPICIOUS_S:
                 frame = sys._current_frames().get(self._thread)
                 self._stacks.append("".join(traceback.format_stack(frame)) if frame else "")
+
+
+def _seen_s(gap: Gap) -> float:
+    """Return the part of a gap in which functions of ours were seen."""
+    return gap.wall_s * sum(_OURS in stack for stack in gap.stacks) / max(len(gap.stacks), 1)
 
 
 def _profiler(spans: list[tuple[str, float, float]], apart: Collection[str], cost_s: float) -> Any:
