@@ -15,6 +15,7 @@ from napari_cellsam.widgets._box_editing import BoxEditing
 from napari_cellsam.widgets._box_layer import BoxLayer
 from napari_cellsam.widgets._box_memory import BoxMemory
 from napari_cellsam.widgets._box_threshold import FLOOR, BoxThreshold
+from napari_cellsam.widgets._camera import camera_of
 from napari_cellsam.widgets._candidates import nearest
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class DetectorBoxes:
         self._threshold.moved.connect(self._on_threshold)
         self._threshold.set_back.connect(self._on_set_back)
         viewer = session.viewer
-        camera = viewer.scene.camera if hasattr(viewer, "scene") else viewer.camera  # napari 0.9, before
+        camera = camera_of(viewer)
         self._heard = (camera.events.center, camera.events.zoom)
         for event in self._heard:
             event.connect(self._on_camera)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
+
+from napari_cellsam.widgets._camera import camera_of
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -36,7 +39,8 @@ class Click:
 class Mouse:
     """Listens to a viewer's mouse.
 
-    ``clicked`` is emitted with a `Click`; ``moved`` with the position of the cursor.
+    ``clicked`` is emitted with a `Click`; ``moved`` with the position of the cursor; ``stroked`` with the positions
+    along which it was dragged with the left button down.
 
     Parameters
     ----------
@@ -44,13 +48,18 @@ class Mouse:
         Whose mouse.
     wanted
         Whether clicks are meant for us now.
+    strokes_wanted
+        Whether drags are too; the picture does not move with them then.
     """
 
     clicked = Signal(object)
     moved = Signal(object)
+    stroked = Signal(object)
 
-    def __init__(self, viewer: ViewerModel, wanted: Callable[[], bool]) -> None:
-        self._viewer, self._wanted = viewer, wanted
+    def __init__(
+        self, viewer: ViewerModel, wanted: Callable[[], bool], strokes_wanted: Callable[[], bool] = lambda: False
+    ) -> None:
+        self._viewer, self._wanted, self._strokes_wanted = viewer, wanted, strokes_wanted
         viewer.mouse_drag_callbacks.append(self._on_drag)
         viewer.mouse_move_callbacks.append(self._on_move)
 
@@ -69,12 +78,21 @@ class Mouse:
         start = tuple(event.pos)
         position = tuple(map(float, event.position))
         outside = _BUTTONS[event.button] == "right" or "Shift" in {str(m) for m in event.modifiers}
-        yield
-        while event.type == "mouse_move":
-            if max(abs(a - b) for a, b in zip(event.pos, start, strict=True)) > _MOST_MOVED_PX:
-                return
+        stroke = [position] if self._strokes_wanted() and event.button == 1 else None
+        with _held(self._viewer) if stroke else nullcontext():
             yield
-        self.clicked.emit(Click(position, outside))
+            moved = False
+            while event.type == "mouse_move":
+                moved = moved or max(abs(a - b) for a, b in zip(event.pos, start, strict=True)) > _MOST_MOVED_PX
+                if moved and stroke is None:
+                    return
+                if stroke is not None:
+                    stroke.append(tuple(map(float, event.position)))
+                yield
+        if moved and stroke is not None:
+            self.stroked.emit(stroke)
+        else:
+            self.clicked.emit(Click(position, outside))
 
     def _on_move(self, viewer: Any, event: Any) -> None:  # noqa: ARG002
         if self._is_free():
@@ -84,3 +102,15 @@ class Mouse:
         """Whether no tool of napari's wants the mouse."""
         layer = self._viewer.layers.selection.active
         return self._wanted() and (layer is None or str(layer.mode) == "pan_zoom")
+
+
+@contextmanager
+def _held(viewer: Any) -> Iterator[None]:
+    """Let the picture stay where it is while the mouse is dragged."""
+    camera = camera_of(viewer)
+    before = camera.mouse_pan
+    camera.mouse_pan = False
+    try:
+        yield
+    finally:
+        camera.mouse_pan = before

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_cellsam.widgets._camera import camera_of
 from napari_cellsam.widgets._layers import same_layer
 
 if TYPE_CHECKING:
@@ -78,15 +79,9 @@ class Spotlight:
         offset = dims.ndim - len(world)
         for axis in range(len(plane)):
             dims.set_point(axis + offset, float(world[axis]))
-        camera = _camera_of(self._session.viewer)
+        camera = camera_of(self._session.viewer)
         camera.center = (*tuple(camera.center)[:-2], float(world[-2]), float(world[-1]))
 
     def _on_removed(self, event: Any) -> None:
         if self._layer is not None and same_layer(event.value, self._layer):
             self._layer = None
-
-
-def _camera_of(viewer: Any) -> Any:
-    """Return the camera, which napari moved in 0.9."""
-    scene = getattr(viewer, "scene", None)
-    return viewer.camera if scene is None else scene.camera
