@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from napari_cellsam.service.transport import Call
     from napari_cellsam.types import Mask, Prompt
     from napari_cellsam.widgets._edits import Plane
-    from napari_cellsam.widgets._jobs import Report
+    from napari_cellsam.widgets._jobs import Job, Report
     from napari_cellsam.widgets._session import Session
 
 __all__ = ["Asking"]
@@ -38,13 +38,14 @@ class Asking:
         prompts: Sequence[Prompt],
         done: Callable[[list[Mask]], None],
         *,
+        failed: Callable[[CellsamError], None] | None = None,
         topic: str | None,
         slot: str | None = None,
-    ) -> None:
+    ) -> Job[list[Mask]]:
         """Ask for masks.
 
         ``done`` gets them unless something newer of the topic was asked, or other cells are worked on meanwhile: those
-        of another image, or of another labels layer.
+        of another image, or of another labels layer. ``failed`` gets what went wrong; the user is told if it is None.
         """
         session = self._session
         source, target = session.source, session.target if session.has_target else None
@@ -62,7 +63,7 @@ class Asking:
             except CellsamError as error:
                 session.failed(error)
 
-        session.jobs.submit(work, on_done=answered, on_error=session.failed, topic=topic)
+        return session.jobs.submit(work, on_done=answered, on_error=failed or session.failed, topic=topic)
 
     def prefetch(self) -> None:
         """Let the model look at the plane while the user does; nothing happens while there is no model or no image."""

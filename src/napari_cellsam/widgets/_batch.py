@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from napari_cellsam.widgets._edits import Plane, edit_between, place
 from napari_cellsam.widgets._history import Action
 from napari_cellsam.widgets._records import CellRecord, Origin, RecordChange
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
     from napari_cellsam.widgets._session import Session
 
 __all__ = ["place_batch"]
+
+_FREE_SHARE = 0.5  # of a cell's pixels that must be on background
 
 
 def place_batch(
@@ -35,11 +39,11 @@ def place_batch(
     plane
         Where in the stack.
     answers
-        What was asked, and the model's answer; empty masks and those that lie wholly on other cells make no cell.
+        What was asked, and the model's answer; empty masks and those that lie mostly on other cells make no cell.
     title
         Of the step.
     origin
-        Of the cells.
+        Of the cells; of ``"manual"`` ones no predicted IoU is noted, since no model spoke.
     scores
         The detector's, one per answer.
     group
@@ -56,12 +60,15 @@ def place_batch(
             continue
         (y, x), (height, width) = mask.corner, mask.crop.shape
         under = target.read(plane, (slice(y, y + height), slice(x, x + width)))  # with the cells before this one
+        if np.count_nonzero(mask.crop & (under == 0)) < max(_FREE_SHARE * mask.area, 1):
+            continue
         label = target.take_number()
         edit = edit_between(plane, mask.corner, under, place(under, mask.crop, label))
         if edit is None:
             continue
         score = None if scores is None else float(scores[number])
-        record = CellRecord(label, plane, origin, score, float(mask.score), (prompt,))
+        predicted_iou = None if origin == "manual" else float(mask.score)
+        record = CellRecord(label, plane, origin, score, predicted_iou, (prompt,))
         session.apply(Action(title, (edit,), (RecordChange(None, record),), group))
         made.append(record)
     return made

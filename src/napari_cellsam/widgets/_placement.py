@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from napari.layers import Layer
     from numpy.typing import NDArray
 
-__all__ = ["are_apart", "data_coordinates", "pixel_size_um_of", "placement_of", "same_place"]
+__all__ = ["are_apart", "data_coordinates", "pixel_size_um_of", "placement_of", "same_place", "viewer_position"]
 
 _CLOSE = 1e-6
 _UM_PER_M = 1e6
@@ -36,6 +36,28 @@ def data_coordinates(viewer: ViewerModel, layer: Layer, position: Sequence[float
         pairs = zip(tuple(units)[-layer.ndim :], layer.units, strict=True)
         world = world * [1.0 if ours == theirs else _in_base(ours) / _in_base(theirs) for ours, theirs in pairs]
     return np.asarray(layer.world_to_data(world), np.float64)
+
+
+def viewer_position(viewer: ViewerModel, layer: Layer, place: Sequence[float]) -> NDArray[np.float64]:
+    """Return where a place of a layer's data is in the viewer's world; on axes that the layer lacks, what is shown.
+
+    Parameters
+    ----------
+    viewer
+        From napari 0.9 on it may use another unit of length than the layer does.
+    layer
+        Any layer.
+    place
+        One number per axis of the layer.
+    """
+    world = np.atleast_1d(np.asarray(layer.data_to_world(place), np.float64))
+    units = getattr(viewer.dims, "units", None)  # napari < 0.9 knows none
+    if units is not None and len(units) >= layer.ndim:
+        pairs = zip(layer.units, tuple(units)[-layer.ndim :], strict=True)
+        world = world * [1.0 if ours == theirs else _in_base(ours) / _in_base(theirs) for ours, theirs in pairs]
+    position = np.array(viewer.dims.point, np.float64)
+    position[-layer.ndim :] = world
+    return position
 
 
 def placement_of(layer: Layer, axes: Sequence[int], stretched: Mapping[int, int] | None = None) -> dict[str, Any]:

@@ -2,142 +2,90 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-import numpy as np
 from psygnal import Signal
 
-from napari_cellsam.types import LowResLogits, Mask, Prompt
-from napari_cellsam.widgets._edits import Plane, edit_between, erase, place
-from napari_cellsam.widgets._extent import Window, extent_of, window_around
-from napari_cellsam.widgets._history import Action
-from napari_cellsam.widgets._records import CellRecord, RecordChange
+from napari_cellsam.types import Mask, Prompt
+from napari_cellsam.widgets._active_cell import ActiveCell, Box, Places, Snapshot, box_of, topic_of
+from napari_cellsam.widgets._asking import Asking
+from napari_cellsam.widgets._cell_edits import delete_cell, restore_cell, write_cell
+from napari_cellsam.widgets._edits import Plane
+from napari_cellsam.widgets._extent import extent_of
+from napari_cellsam.widgets._prompt_batch import PromptBatch
+from napari_cellsam.widgets._shape_prompts import DrawnPrompt
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
+    from napari_cellsam.errors import CellsamError
     from napari_cellsam.widgets._session import Session
 
-__all__ = ["ActiveCell", "Prompting"]
+__all__ = ["ActiveCell", "Prompting", "Seen"]
 
-Box = tuple[float, float, float, float]
-
-
-@dataclass(frozen=True, eq=False)
-class ActiveCell:
-    """The cell that clicks refine.
-
-    Attributes
-    ----------
-    label, plane
-        Which.
-    inside, outside
-        Clicks so far, ``(y, x)``.
-    box
-        ``(y_min, x_min, y_max, x_max)`` that it is decoded with, or None.
-    logits
-        The decoder's answer to the last prompt.
-    window, before
-        Where its pixels are now, and what it was when it was taken up: its record and its pixels, or None for a new
-        one.
-    """
-
-    label: int
-    plane: Plane
-    inside: tuple[tuple[float, float], ...] = ()
-    outside: tuple[tuple[float, float], ...] = ()
-    box: Box | None = None
-    logits: LowResLogits | None = None
-    window: Window | None = None
-    before: _Snapshot | None = field(default=None)
-
-    @property
-    def prompt(self) -> Prompt:
-        """What the model is asked."""
-        return Prompt(inside=self.inside, outside=self.outside, box=self.box, mask_logits=self.logits)
-
-
-@dataclass(frozen=True, eq=False)
-class _Snapshot:
-    """A cell as it was."""
-
-    record: CellRecord | None
-    window: Window
-    pixels: NDArray[np.bool_]
+Seen = Callable[[Plane, float, float], "Mask | None"]
+"""Returns the model's answer to a click at a place, if it is known already."""
 
 
 class Prompting:
     """Turns what the user points at into cells, one action each.
 
     ``changed`` is emitted when another cell becomes the active one, or none.
+
+    Attributes
+    ----------
+    seen
+        Knows the answers that the user sees before the click; None without a preview.
     """
 
     changed = Signal()
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self._asking = Asking(session)
         self._active: ActiveCell | None = None
+        self._settled: ActiveCell | None = None  # the active one as it was last answered, or taken up
+        self._batches: list[PromptBatch] = []
+        self.seen: Seen | None = None
 
     @property
     def active(self) -> ActiveCell | None:
         """The cell that clicks refine."""
         return self._active
 
+    # --- one cell
+
     def click(self, y: float, x: float, *, outside: bool = False) -> None:
         """Make a new cell at a place, or refine the active one."""
-        session = self._session
-        if not session.holds(y, x):
-            return
-        plane, here = session.plane, session.target.at(session.plane, round(y), round(x))
-        active = self._active if self._active and self._active.plane == plane else None
-        if outside:
-            if active is None:
-                session.say("Click into a cell first; then Shift or the right button shows what is not part of it.")
-                return
-            self._ask(replace(active, outside=(*active.outside, (y, x))), "click outside")
-        elif active and here == active.label:
-            self._ask(replace(active, inside=(*active.inside, (y, x))), "refine")
-        elif here:
-            session.say(f"This is cell {here}: J takes it up, K deletes it.")
-        else:
-            self._ask(ActiveCell(session.target.take_number(), plane, inside=((y, x),)), "click")
+        if self._session.holds(y, x):
+            place = ((float(y), float(x)),)
+            self._point((), place, "click outside") if outside else self._point(place, (), "click")
 
-    def boxes(self, boxes: Sequence[Box]) -> None:
-        """Make a cell of each box, all in one action."""
-        session, plane = self._session, self._session.plane
-        prompts = [Prompt(box=box) for box in boxes]
-        if not prompts:
-            return
+    def scribble(self, places: Places, *, outside: bool = False) -> None:
+        """Make a new cell where a line is, or refine the active one if the line begins in it.
 
-        def done(masks: list[Mask]) -> None:
-            self._place_all(plane, prompts, masks)
-
-        session.decode(plane, prompts, done, topic=None)
+        Parameters
+        ----------
+        places
+            Along the line, ``(y, x)``, in the picture. Those on other cells are left out.
+        outside
+            Whether they are not part of the active cell, wherever they begin.
+        """
+        if places:
+            self._point((), places, "scribble outside") if outside else self._point(places, (), "scribble")
 
     def take_up(self, y: float, x: float) -> None:
         """Make the cell at a place the active one, whatever made it."""
-        session, plane = self._session, self._session.plane
-        found = extent_of(session.target, plane, round(y), round(x))
-        if found is None:
-            session.say("There is no cell under the cursor to take up.")
-            return
-        label, window = found
-        snapshot = self._snapshot(plane, label, window)
-        self._set(ActiveCell(label, plane, box=_box(window), window=window, before=snapshot))
-        session.say(f"Cell {label}: click inside it, Shift-click outside; Enter keeps it, Escape restores it.")
+        if self._take_up(self._session.plane, y, x, "to take up"):
+            label = self._active.label if self._active else 0
+            self._session.say(
+                f"Cell {label}: click inside it, Shift-click outside; Enter keeps it, Escape restores it."
+            )
 
     def redo_with_model(self, y: float, x: float) -> None:
         """Let the model outline the cell at a place anew."""
-        session, plane = self._session, self._session.plane
-        found = extent_of(session.target, plane, round(y), round(x))
-        if found is None:
-            session.say("There is no cell under the cursor to outline anew.")
-            return
-        label, window = found
-        snapshot = self._snapshot(plane, label, window)
-        self._ask(ActiveCell(label, plane, box=_box(window), window=window, before=snapshot), "outline anew")
+        if self._take_up(self._session.plane, y, x, "to outline anew") and self._active:
+            self._ask(self._active, "outline anew")
 
     def accept(self) -> None:
         """Keep the active cell as it is; the next click makes a new one."""
@@ -146,24 +94,10 @@ class Prompting:
     def restore(self) -> None:
         """Give the active cell back what it was; one that is new goes."""
         active = self._active
-        if active is None:
-            return
-        self._session.jobs.cancel(_topic(active))
-        windows = [w for w in (active.window, active.before.window if active.before else None) if w is not None]
-        self._set(None)
-        if not windows:
-            return
-        window = window_around(self._session.target.shape, *windows)
-        under = self._session.target.read(active.plane, window)
-        after = erase(under, active.label)
-        before = active.before
-        if before is not None:
-            part = tuple(
-                slice(w.start - outer.start, w.stop - outer.start)
-                for w, outer in zip(before.window, window, strict=True)
-            )
-            after[part] = place(after[part], before.pixels, active.label)
-        self._apply("restore", active, window, under, after, None if before is None else before.record)
+        if active is not None:
+            self._session.jobs.cancel(active.topic)
+            self._set(None)
+            restore_cell(self._session, active)
 
     def delete(self, y: float, x: float) -> None:
         """Delete the cell at a place."""
@@ -173,105 +107,153 @@ class Prompting:
             session.say("There is no cell under the cursor to delete.")
             return
         label, window = found
+        session.jobs.cancel(topic_of(label))  # or an answer on its way would bring it back
         if self._active and self._active.label == label:
             self._set(None)
-        under = session.target.read(plane, window)
-        self._apply("delete", ActiveCell(label, plane), window, under, erase(under, label), None)
+        delete_cell(session, plane, label, window)
+
+    # --- many cells
+
+    def boxes(self, boxes: Sequence[Box]) -> None:
+        """Make a cell of each box, all in one action."""
+        title = "1 box" if len(boxes) == 1 else f"{len(boxes)} boxes"
+        self.prompts([DrawnPrompt(Prompt(box=box)) for box in boxes], title)
+
+    def prompts(
+        self,
+        prompts: Sequence[Prompt | DrawnPrompt],
+        title: str,
+        ended: Callable[[bool], None] | None = None,
+    ) -> PromptBatch:
+        """Make a cell of each prompt, all in one action.
+
+        Parameters
+        ----------
+        prompts
+            What is asked; where one was drawn as a polygon, the cell stays in it.
+        title
+            Of the action, with the number of prompts: ``"3 boxes"``.
+        ended
+            Called when all is written (True), or when it failed (False).
+
+        Returns
+        -------
+        PromptBatch
+            What is under way.
+        """
+        drawn = [DrawnPrompt(each) if isinstance(each, Prompt) else each for each in prompts]
+        batch = PromptBatch(self._session, self._session.plane, drawn, title, ended)
+        self._batches = [other for other in self._batches if other.running]
+        if drawn:
+            self._batches.append(batch)
+            batch.ask()
+        return batch
 
     def forget(self) -> None:
         """Take no cell for the active one any more, and drop answers that are on their way."""
         if self._active is not None:
-            self._session.jobs.cancel(_topic(self._active))
+            self._session.jobs.cancel(self._active.topic)
+        for batch in self._batches:
+            batch.cancel()
+        self._batches = []
         self._set(None)
+
+    # --- how it is done
+
+    def _point(self, inside: Places, outside: Places, title: str) -> None:
+        """Take in places in or out of a cell."""
+        session, plane = self._session, self._session.plane
+        active = self._active if self._active and self._active.plane == plane else None
+        if outside:
+            if active is None:
+                session.say("Click into a cell first; then Shift or the right button shows what is not part of it.")
+                return
+            self._ask(replace(active, outside=(*active.outside, *outside)), title)
+            return
+        here = self._at(plane, inside[0])
+        if active and here == active.label:
+            own = tuple(place for place in inside if self._at(plane, place) in (0, here))
+            self._ask(replace(active, inside=(*active.inside, *own)), "refine")
+        elif here:
+            session.say(f"This is cell {here}: J takes it up, K deletes it.")
+        else:
+            bare = tuple(place for place in inside if self._at(plane, place) == 0)
+            self._begin(ActiveCell(session.target.take_number(), plane, inside=bare), title)
+
+    def _begin(self, cell: ActiveCell, title: str) -> None:
+        """Make a new cell; what the user sees already is taken as it is."""
+        known = self.seen(cell.plane, *cell.inside[0]) if self.seen is not None and title == "click" else None
+        if known is None:
+            self._ask(cell, title)
+            return
+        self._settled = None
+        self._set(cell)
+        self._answered(cell, known, title)
 
     def _ask(self, cell: ActiveCell, title: str) -> None:
         """Decode a cell and write it; it is the active one from now on."""
+        if self._settled is not None and self._settled.label != cell.label:
+            self._settled = None
         self._set(cell)
 
         def done(masks: list[Mask]) -> None:
             self._answered(cell, masks[0], title)
 
-        self._session.decode(cell.plane, [cell.prompt], done, topic=_topic(cell))
+        def failed(error: CellsamError) -> None:
+            self._step_back(cell)
+            self._session.failed(error)
+
+        self._asking.decode(cell.plane, [cell.prompt], done, failed=failed, topic=cell.topic)
 
     def _answered(self, cell: ActiveCell, mask: Mask, title: str) -> None:
-        current = self._active is not None and self._active.label == cell.label
+        """Write the model's answer; by now other cells may lie there."""
         if mask.area == 0:
             self._session.say("The model sees no cell there. Try another place, or a box around it.")
-            if current and cell.window is None:
-                self._set(None)
+            self._step_back(cell)
             return
-        new = _window(mask)
-        windows = [new] if cell.window is None else [new, cell.window]
-        window = window_around(self._session.target.shape, *windows)
-        under = self._session.target.read(cell.plane, window)
-        inside = np.zeros(under.shape, bool)
-        top, left = mask.corner[0] - window[0].start, mask.corner[1] - window[1].start
-        inside[top : top + mask.crop.shape[0], left : left + mask.crop.shape[1]] = mask.crop
-        after = place(erase(under, cell.label), inside, cell.label)
-        old = self._session.cells.get(cell.plane, cell.label)
-        record = CellRecord(
-            cell.label,
-            cell.plane,
-            "prompted",
-            None if old is None else old.detector_score,
-            float(mask.score),
-            (*(old.prompts if old else ()), Prompt(inside=cell.inside, outside=cell.outside, box=cell.box)),
-        )
-        self._apply(title, cell, window, under, after, record)
-        if current:
-            self._set(replace(cell, logits=mask.low_res, window=window))
+        there = self._at(cell.plane, cell.inside[0]) if cell.window is None else 0
+        if there:
+            self._overtaken(cell, there)
+            return
+        written = write_cell(self._session, cell, mask, title)
+        if written is None:
+            self._session.say("Other cells fill this place; delete them first.")
+            self._step_back(cell)
+        elif self._active is cell:
+            self._settled = written
+            self._set(written)
 
-    def _place_all(self, plane: Plane, prompts: Sequence[Prompt], masks: Sequence[Mask]) -> None:
-        """Write the answers to a batch of prompts as one action."""
-        target, group, n_cells = self._session.target, object(), 0
-        for prompt, mask in zip(prompts, masks, strict=True):
-            if mask.area == 0:
-                continue
-            under = target.read(plane, _window(mask))  # after the cells before, whose pixels it does not take
-            label = target.take_number()
-            edit = edit_between(plane, mask.corner, under, place(under, mask.crop, label))
-            if edit is None:
-                continue
-            record = CellRecord(label, plane, "prompted", None, float(mask.score), (prompt,))
-            self._session.apply(Action(f"{len(prompts)} boxes", (edit,), (RecordChange(None, record),), group))
-            n_cells += 1
-        self._session.say(f"{n_cells} of {len(prompts)} boxes became cells.")
+    def _overtaken(self, cell: ActiveCell, there: int) -> None:
+        """Take up the cell that came up where a new one was asked for: two clicks, or a click into a running search."""
+        self._session.say(f"Cell {there} came up there meanwhile; a click into it refines it.")
+        if self._active is cell:
+            self._set(None)
+            self._take_up(cell.plane, *cell.inside[0], "")
 
-    def _apply(
-        self,
-        title: str,
-        cell: ActiveCell,
-        window: Window,
-        under: NDArray[Any],
-        after: NDArray[Any],
-        record: CellRecord | None,
-    ) -> None:
-        """Write a cell's pixels and record as one action."""
-        edit = edit_between(cell.plane, (window[0].start, window[1].start), under, after)
-        old = self._session.cells.get(cell.plane, cell.label)
-        if not (after == cell.label).any():
-            record = None
-        change = () if old is None and record is None else (RecordChange(old, record),)
-        if edit is not None or change:
-            self._session.apply(Action(f"{title} {cell.label}", () if edit is None else (edit,), change))
+    def _step_back(self, cell: ActiveCell) -> None:
+        """Forget a prompt that came to nothing, unless another one was given since."""
+        if self._active is cell:
+            self._set(self._settled)
 
-    def _snapshot(self, plane: Plane, label: int, window: Window) -> _Snapshot:
-        pixels = self._session.target.read(plane, window) == label
-        return _Snapshot(self._session.cells.get(plane, label), window, pixels)
+    def _take_up(self, plane: Plane, y: float, x: float, wanted: str) -> bool:
+        """Make the cell at a place the active one; return whether there is one."""
+        session = self._session
+        found = extent_of(session.target, plane, round(y), round(x))
+        if found is None:
+            session.say(f"There is no cell under the cursor {wanted}.")
+            return False
+        label, window = found
+        session.jobs.cancel(topic_of(label))  # what was asked of it before was about the cell as it was
+        pixels = session.target.read(plane, window) == label
+        before = Snapshot(session.cells.get(plane, label), window, pixels)
+        self._settled = ActiveCell(label, plane, box=box_of(window), window=window, before=before)
+        self._set(self._settled)
+        return True
+
+    def _at(self, plane: Plane, place: tuple[float, float]) -> int:
+        """Return the cell at a place."""
+        return self._session.target.at(plane, round(place[0]), round(place[1]))
 
     def _set(self, cell: ActiveCell | None) -> None:
         self._active = cell
         self.changed.emit()
-
-
-def _topic(cell: ActiveCell) -> str:
-    return f"cell {cell.label}"
-
-
-def _box(window: Window) -> Box:
-    return window[0].start, window[1].start, window[0].stop - 1, window[1].stop - 1
-
-
-def _window(mask: Mask) -> Window:
-    (y, x), (height, width) = mask.corner, mask.crop.shape
-    return slice(y, y + height), slice(x, x + width)

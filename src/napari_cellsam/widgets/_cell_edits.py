@@ -1,0 +1,97 @@
+"""The edits of one cell: its pixels and its record, written as one action."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from napari_cellsam.types import Mask, Prompt
+from napari_cellsam.widgets._active_cell import ActiveCell, inside_of, window_of
+from napari_cellsam.widgets._edits import Plane, edit_between, erase, place
+from napari_cellsam.widgets._extent import Window, window_around
+from napari_cellsam.widgets._history import Action
+from napari_cellsam.widgets._records import CellRecord, RecordChange
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from napari_cellsam.widgets._session import Session
+
+__all__ = ["delete_cell", "restore_cell", "write_cell"]
+
+
+def write_cell(session: Session, cell: ActiveCell, mask: Mask, title: str) -> ActiveCell | None:
+    """Give a cell the pixels of a mask, as far as they lie on background or are its own.
+
+    Parameters
+    ----------
+    session
+        Whose labels.
+    cell
+        What was asked.
+    mask
+        The answer.
+    title
+        Of the step; the cell's number is added.
+
+    Returns
+    -------
+    ActiveCell or None
+        The cell as it is now; None if other cells fill its place, and nothing was written.
+    """
+    new = window_of(mask)
+    window = window_around(session.target.shape, *([new] if cell.window is None else [new, cell.window]))
+    under = session.target.read(cell.plane, window)
+    after = place(erase(under, cell.label), inside_of(mask, window), cell.label)
+    if not (after == cell.label).any():
+        return None
+    old = session.cells.get(cell.plane, cell.label)
+    prompts = (*(old.prompts if old else ()), Prompt(inside=cell.inside, outside=cell.outside, box=cell.box))
+    score = None if old is None else old.detector_score
+    record = CellRecord(cell.label, cell.plane, "prompted", score, float(mask.score), prompts)
+    before = cell.before and cell.before.extended(window, under == cell.label, session.target.shape)
+    _apply(session, f"{title} {cell.label}", _Change(cell.plane, window, under, after), cell.label, record)
+    return replace(cell, logits=mask.low_res, window=new, before=before)
+
+
+def restore_cell(session: Session, cell: ActiveCell) -> None:
+    """Give a cell the pixels and the record that it had when it was taken up; one that is new goes."""
+    before = cell.before
+    windows = [w for w in (cell.window, before.window if before else None) if w is not None]
+    if not windows:
+        return
+    window = window_around(session.target.shape, *windows)
+    under = session.target.read(cell.plane, window)
+    after = erase(under, cell.label)
+    record = None
+    if before is not None:
+        corner = before.window[0].start, before.window[1].start
+        after = place(after, inside_of(Mask(before.pixels, corner, 1.0), window), cell.label)
+        record = before.record
+    _apply(session, f"restore {cell.label}", _Change(cell.plane, window, under, after), cell.label, record)
+
+
+def delete_cell(session: Session, plane: Plane, label: int, window: Window) -> None:
+    """Erase a cell, whose pixels lie in a window."""
+    under = session.target.read(plane, window)
+    _apply(session, f"delete {label}", _Change(plane, window, under, erase(under, label)), label, None)
+
+
+class _Change(NamedTuple):
+    """A crop of a plane before and after."""
+
+    plane: Plane
+    window: Window
+    under: NDArray[Any]
+    after: NDArray[Any]
+
+
+def _apply(session: Session, title: str, change: _Change, label: int, record: CellRecord | None) -> None:
+    """Write a cell's pixels and record as one action."""
+    plane, window, under, after = change
+    edit = edit_between(plane, (window[0].start, window[1].start), under, after)
+    old = session.cells.get(plane, label)
+    new = record if (after == label).any() else None
+    changes = () if old is new else (RecordChange(old, new),)
+    if edit is not None or changes:
+        session.apply(Action(title, () if edit is None else (edit,), changes))
