@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from tests.widgets.conftest import DISCS, HANG_MS, RADIUS, discs
 
+from napari_cellsam.editing.actions import Action
+from napari_cellsam.editing.records import RecordChange
 from napari_cellsam.errors import OptionError, ServiceUnavailableError
 from napari_cellsam.types import Cell, Mask
 from napari_cellsam.widgets import _cell_writer
@@ -424,3 +427,15 @@ def test_cancelling_twice_says_it_once(session, halfway):
     halfway.go_on()
     said = [text for text in session.heard if text.startswith("Cancelled")]
     assert said == ["Cancelled. Cells that were found stay: 1."]
+
+
+def test_a_cell_that_was_found_right_is_not_replaced(session):
+    session.automatic.run()
+    session.settle()
+    label = int(np.asarray(session.target.layer.data)[20, 20])
+    old = session.cells.get((), label)
+    session.apply(Action("accept", (), (RecordChange(old, replace(old, reviewed=True)),)))
+    session.automatic.run(rule="replace")
+    session.settle()
+    assert int(np.asarray(session.target.layer.data)[20, 20]) == label
+    assert int(np.asarray(session.target.layer.data)[60, 30]) > 4

@@ -178,8 +178,6 @@ def test_records_change_and_change_back():
     changes = (RecordChange(None, found), RecordChange(found, edited))
     table.apply(changes)
     assert table.get((1,), 3) is edited
-    assert table.labels_of((1,), ["edited", "manual"]) == {3}
-    assert table.labels_of((0,), ["edited"]) == set()
     table.apply(change.inverse() for change in reversed(changes))
     assert table.get((1,), 3) is None
     assert told == [1, 0]

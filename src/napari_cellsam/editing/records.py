@@ -44,6 +44,11 @@ class CellRecord:
     prompts: tuple[Prompt, ...] = field(default=())
     reviewed: bool = False
 
+    @property
+    def is_replaceable(self) -> bool:
+        """Whether the model found the cell by itself, and no person changed it or found it right."""
+        return self.origin == "automatic" and not self.reviewed
+
     def __post_init__(self) -> None:
         if self.label < 1:
             raise OptionError(f"got a record of cell {self.label}; cells are 1, 2, 3 and so on")

@@ -129,7 +129,9 @@ class Automatic:
 
     def _old(self, plane: Plane, rule: Rule) -> frozenset[int]:
         """Return the cells that give way to new ones."""
-        return frozenset(self._session.cells.labels_of(plane, ["automatic"]) if rule == "replace" else ())
+        if rule != "replace":
+            return frozenset()
+        return frozenset(r.label for r in self._session.cells if r.plane == plane and r.is_replaceable)
 
     def _begin(self, writer: CellWriter, n_planes: int) -> None:
         self._writer, self._notes, self._error = writer, None, None

@@ -106,7 +106,7 @@ class BoxCells:
             if candidate is None:
                 continue
             record = self.candidates.record_of(number, self._session.cells)
-            if record is None or record.origin != "automatic":
+            if record is None or not record.is_replaceable:
                 self.candidates.dismiss(number)
                 n_staying += record is not None
             else:
@@ -151,7 +151,7 @@ class BoxCells:
             self._put(batch, candidate, find_only=want == "find")
 
     def _take_away(self, batch: _Batch, candidate: Candidate, record: CellRecord | None) -> None:
-        if record is None or record.origin != "automatic":
+        if record is None or not record.is_replaceable:
             return
         batch.changes.append(RecordChange(record, None))
         window = self._extent(candidate)

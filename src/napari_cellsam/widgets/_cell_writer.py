@@ -143,7 +143,7 @@ class CellWriter:
         going = set()
         for number in map(int, np.unique(numbers)):
             record = cells.get(plane, number) if number in old else None
-            if record is not None and record.origin == "automatic":
+            if record is not None and record.is_replaceable:
                 going.add(number)
         return going
 
@@ -152,7 +152,7 @@ class CellWriter:
         for number in numbers:
             edit = self._old[plane].pop(number, None)
             record = self._session.cells.get(plane, number)
-            if edit is not None and record is not None and record.origin == "automatic":
+            if edit is not None and record is not None and record.is_replaceable:
                 edits.append(edit)
                 changes.append(RecordChange(record, None))
                 self.n_erased += 1

@@ -33,11 +33,6 @@ class CellTable:
         """Return the record of a cell, or None."""
         return self._records.get((plane, label))
 
-    def labels_of(self, plane: Plane, origins: Iterable[Origin]) -> set[int]:
-        """Return the numbers of a plane's cells that have one of these origins."""
-        wanted = set(origins)
-        return {label for (where, label), record in self._records.items() if where == plane and record.origin in wanted}
-
     def apply(self, changes: Iterable[RecordChange]) -> None:
         """Change records."""
         changes = tuple(changes)
