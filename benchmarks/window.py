@@ -66,7 +66,8 @@ def main(
     for side in sides.split(","):
         row = _in_a_process(side, "--clicks", str(clicks), *(["--why"] if why else []))
         print(
-            f"| {side}² | {row['ready']:.1f} | {row['seen']:.1f} | {row['first']:.0f} | {row['first_all']:.0f} | {row['p50']:.0f} | "
+            f"| {side}² | {row['ready']:.1f} | {row['seen']:.1f} | {row['first']:.0f} | "
+            f"{row['first_all']:.0f} | {row['p50']:.0f} | "
             f"{row['p95']:.0f} | {row['click_ours']:.0f} | {row['click_all']:.0f} | {row['view_ours']:.0f} | "
             f"{row['view_all']:.0f} |",
             flush=True,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -63,7 +64,8 @@ class Watchdog:
     Parameters
     ----------
     apart
-        Names of functions of others, such as napari's ``add_labels``, whose time is counted apart.
+        Names of functions of others, such as napari's ``add_labels``, whose time is counted apart; as is that in which
+        Python collects garbage, which it does wherever it likes.
     profile
         Whether our own time is measured. It slows Python down, so leave it when the clock matters; then a gap is ours
         if a function of ours was seen on the stack.
@@ -75,6 +77,7 @@ class Watchdog:
         self._spans: list[tuple[str, float, float]] = []
         self._stacks: list[str] = []
         self._thread = threading.get_ident()
+        self._collecting_s, self._collecting_since_s = [0.0], 0.0
         self._over = threading.Event()
         self._beat = time.perf_counter()
         self._timer = QTimer()
@@ -87,12 +90,14 @@ class Watchdog:
         self._timer.start()
         self._looker.start()
         if self._profiles:
-            sys.setprofile(_profiler(self._spans, self._apart, _cost_of_an_event()))
+            gc.callbacks.append(self._on_collecting)
+            sys.setprofile(_profiler(self._spans, self._apart, _cost_of_an_event(), self._collecting_s))
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._profiles:
             sys.setprofile(None)
+            gc.callbacks.remove(self._on_collecting)
         self._on_beat()
         self._timer.stop()
         self._timer.deleteLater()
@@ -139,6 +144,13 @@ class Watchdog:
         self.gaps.append(Gap(now - self._beat, ours, apart, named, stacks))
         self._beat = now
 
+    def _on_collecting(self, phase: str, _: Any) -> None:
+        if threading.get_ident() == self._thread:
+            if phase == "start":
+                self._collecting_since_s = time.thread_time()
+            else:
+                self._collecting_s[0] += time.thread_time() - self._collecting_since_s
+
     def _look(self) -> None:
         """Note what the GUI thread does while it does not come back, in a thread of its own."""
         while not self._over.wait(_LOOKING_S):
@@ -152,24 +164,27 @@ def _seen_s(gap: Gap) -> float:
     return gap.wall_s * sum(_OURS in stack for stack in gap.stacks) / max(len(gap.stacks), 1)
 
 
-def _profiler(spans: list[tuple[str, float, float]], apart: Collection[str], cost_s: float) -> Any:
+def _profiler(
+    spans: list[tuple[str, float, float]], apart: Collection[str], cost_s: float, collecting_s: Sequence[float]
+) -> Any:
     """Return a profile function that notes each call of ours that nothing of ours encloses."""
     outer: FrameType | None = None
     inner: FrameType | None = None
-    began_s = inner_began_s = apart_s = 0.0
+    began_s = inner_began_s = apart_s = collected_s = 0.0
     n_events = n_inner_events = 0
     clock = time.thread_time
 
     def profile(frame: FrameType, event: str, _: Any) -> None:
-        nonlocal outer, inner, began_s, inner_began_s, apart_s, n_events, n_inner_events
+        nonlocal outer, inner, began_s, inner_began_s, apart_s, collected_s, n_events, n_inner_events
         if outer is None:
             if event == "call" and frame.f_code.co_filename.startswith(_OURS):
-                outer, n_events, apart_s, began_s = frame, 0, 0.0, clock()
+                outer, n_events, apart_s, began_s, collected_s = frame, 0, 0.0, clock(), collecting_s[0]
             return
         n_events += 1
         if event == "return":
             if frame is outer:
                 seconds = clock() - began_s - n_events * cost_s
+                apart_s = min(apart_s + collecting_s[0] - collected_s, seconds)
                 spans.append((f"{Path(frame.f_code.co_filename).stem}.{frame.f_code.co_name}", seconds, apart_s))
                 outer = None
             elif frame is inner:
@@ -192,7 +207,7 @@ def _cost_of_an_event() -> float:
 
     bare_s = min(run() for _ in range(3))
     spans: list[tuple[str, float, float]] = []
-    profile = _profiler(spans, (), 0.0)
+    profile = _profiler(spans, (), 0.0, (0.0,))
     enclosing = compile("enter()", f"{_OURS}/watchdog", "exec")
     profiled: list[float] = []
 
