@@ -1,14 +1,29 @@
 from __future__ import annotations
 
-from importlib.metadata import entry_points
+import importlib
+import re
+from importlib.metadata import distribution, entry_points
 from importlib.resources import files
 from pathlib import Path
 
 import pytest
 from npe2 import PluginManifest
 
+from napari_cellsam.data.fetched_samples import FETCHED
 from napari_cellsam.data.sample_layers import open_sample
 from napari_cellsam.data.samples import sample_names
+from napari_cellsam.widgets._actions import ACTIONS
+from napari_cellsam.widgets._fetching import open_here
+
+CONTRIBUTABLE = {
+    f"napari/{menu}"
+    for menu in (
+        *("file/io_utilities", "file/acquire", "file/new_layer"),
+        *(f"layers/{kind}" for kind in ("visualize", "annotate", "data", "layer_type", "transform", "measure")),
+        *(f"layers/{kind}" for kind in ("filter", "register", "project", "segment", "track", "classify")),
+    )
+}
+"""The menus that napari 0.6 and later open to plugins."""
 
 LINK = Path(__file__).parents[1] / "napari.yaml"
 
@@ -33,13 +48,95 @@ def test_the_manifest_at_the_top_is_the_one_in_the_package(manifest):
 
 
 def test_every_sample_is_in_the_manifest(manifest):
-    assert tuple(sample.key for sample in manifest.contributions.sample_data) == sample_names()
+    assert tuple(sample.key for sample in manifest.contributions.sample_data) == sample_names(fetched=True)
 
 
 def test_each_sample_opens_the_picture_of_its_name(manifest):
     functions = {command.id: command.python_name for command in manifest.contributions.commands}
     for sample in manifest.contributions.sample_data:
-        assert functions[sample.command] == f"{open_sample.__module__}:open_{sample.key}"
+        module = open_here.__module__ if sample.key in FETCHED else open_sample.__module__
+        assert functions[sample.command] == f"{module}:open_{sample.key}"
+
+
+def test_every_action_is_a_command_of_its_title(manifest):
+    titles = {command.id: command.title for command in manifest.contributions.commands}
+    for action in ACTIONS:
+        assert titles[f"napari-cellsam.{action.id}"] == f"CellSAM: {action.title}"
+
+
+def test_every_command_is_an_action_a_sample_or_the_dock(manifest):
+    known = {f"napari-cellsam.{action.id}" for action in ACTIONS}
+    known |= {sample.command for sample in manifest.contributions.sample_data}
+    known |= {widget.command for widget in manifest.contributions.widgets}
+    assert {command.id for command in manifest.contributions.commands} == known
+
+
+def test_no_command_is_declared_twice(manifest):
+    ids = [command.id for command in manifest.contributions.commands]
+    assert len(set(ids)) == len(ids)
+
+
+def test_every_command_is_found_where_the_manifest_says(manifest):
+    for command in manifest.contributions.commands:
+        module, _, name = command.python_name.partition(":")
+        assert callable(getattr(importlib.import_module(module), name))
+
+
+def test_the_keys_of_the_settings_are_those_of_the_actions(manifest):
+    keys = manifest.contributions.configurations["keys"].properties
+    declared = {name: (field.title, field.default) for name, field in keys.items()}
+    assert declared == {action.id: (action.title, action.key) for action in ACTIONS}
+
+
+def test_no_two_actions_have_one_key_by_default():
+    keys = [action.key for action in ACTIONS if action.key]
+    assert len(set(keys)) == len(keys)
+
+
+def test_menus_hold_actions_in_places_that_napari_lets_plugins_use(manifest):
+    menus = manifest.contributions.menus
+    assert set(menus) <= CONTRIBUTABLE
+    commands = [item.command for items in menus.values() for item in items]
+    assert set(commands) <= {f"napari-cellsam.{action.id}" for action in ACTIONS}
+
+
+def test_menus_name_each_action_once(manifest):
+    commands = [item.command for items in manifest.contributions.menus.values() for item in items]
+    assert len(set(commands)) == len(commands)
+
+
+def test_every_preference_has_a_setting_of_its_default(manifest):
+    settings = {
+        name: field.default
+        for key, group in manifest.contributions.configurations.items()
+        if key != "keys"
+        for name, field in group.properties.items()
+    }
+    assert {name: settings[name] for name in ("server", "rule", "hover", "journal_folder")} == {
+        "server": "",
+        "rule": "fill",
+        "hover": True,
+        "journal_folder": "",
+    }
+
+
+def test_no_setting_has_a_place_for_the_token(manifest):
+    for group in manifest.contributions.configurations.values():
+        assert not [name for name in group.properties if "token" in name or "password" in name]
+
+
+def test_no_module_imports_a_qt_binding_by_name():
+    """Test what napari's plugin checks look for."""
+    package = Path(str(files("napari_cellsam")))
+    pattern = re.compile(r"^\s*(from|import)\s+(PyQt[56]|PySide[26])\b", re.MULTILINE)
+    assert [path.name for path in package.rglob("*.py") if pattern.search(path.read_text(encoding="utf-8"))] == []
+
+
+def test_the_package_needs_no_qt_binding_and_says_that_it_is_a_plugin():
+    metadata = distribution("napari-cellsam").metadata
+    needed = [line for line in metadata.get_all("Requires-Dist") if "extra ==" not in line]
+    assert not [line for line in needed if re.match(r"(pyqt|pyside|napari\b)", line, re.IGNORECASE)]
+    assert "Framework :: napari" in metadata.get_all("Classifier")
 
 
 def test_napari_opens_a_sample_with_a_layer_per_channel(make_napari_viewer_proxy):

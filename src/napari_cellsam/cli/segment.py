@@ -162,8 +162,9 @@ def _sample(name: str) -> Source:
     from napari_cellsam.cli.batch import Source
     from napari_cellsam.data.samples import load_sample, sample_names
 
-    if name not in sample_names():
-        raise typer.BadParameter(f"there is no sample {name!r}; the samples are {', '.join(sample_names())}")
+    names = sample_names(fetched=True)
+    if name not in names:
+        raise typer.BadParameter(f"there is no sample {name!r}; the samples are {', '.join(names)}")
     return Source(name, name, Path(), lambda: load_sample(name))
 
 

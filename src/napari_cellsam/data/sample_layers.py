@@ -5,10 +5,11 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from napari_cellsam.data.fetched_samples import FETCHED, fetch_sample
 from napari_cellsam.data.samples import load_sample
 from napari_cellsam.types import Image
 
-__all__ = ["LayerData", "as_layers", "open_sample"]
+__all__ = ["LayerData", "as_layers", "open_fetched", "open_sample"]
 
 LayerData = tuple[Any, dict[str, Any], str]
 """Pixels, arguments of the layer, type of the layer: what napari takes from a plugin."""
@@ -37,6 +38,38 @@ def as_layers(image: Image, name: str) -> list[LayerData]:
 def open_sample(name: str) -> list[LayerData]:
     """Return the layers of a sample picture; `napari_cellsam.data.samples.sample_names` lists the names."""
     return as_layers(load_sample(name), name)
+
+
+def open_fetched(name: str) -> list[LayerData]:
+    """Return the layers of a sample that is fetched, a stack with all its planes.
+
+    Parameters
+    ----------
+    name
+        One of `napari_cellsam.data.fetched_samples.FETCHED`.
+
+    Raises
+    ------
+    OptionError
+        If there is no such sample.
+    ImageReadError
+        If it is not on this machine, and cannot be fetched.
+    """
+    pixels, sample = fetch_sample(name), FETCHED[name]
+    if len(sample.roles) == 1:
+        return [(pixels[..., 0], {"name": name} | _placed(sample.voxel_um), "image")]
+    return [
+        (
+            pixels[..., index],
+            {"name": f"{name} {role}", "colormap": _COLORMAPS[role], "blending": "additive"} | _placed(sample.voxel_um),
+            "image",
+        )
+        for index, role in enumerate(sample.roles)
+    ]
+
+
+def _placed(voxel_um: tuple[float, ...]) -> dict[str, Any]:
+    return {"scale": voxel_um, "units": ("um",) * len(voxel_um)} if voxel_um else {}
 
 
 # one function without arguments per sample, as the manifest needs
