@@ -11,7 +11,7 @@ from napari_cellsam.editing.edits import edit_between
 from napari_cellsam.editing.journal_format import Opening
 from napari_cellsam.editing.journal_writer import JournalWriter
 from napari_cellsam.editing.records import CellRecord, RecordChange
-from napari_cellsam.export.formats import read_cells
+from napari_cellsam.export.formats import FORMATS, read_cells
 
 
 def ended(code, arguments):
@@ -48,7 +48,7 @@ def test_a_journal_becomes_a_label_image(journal, tmp_path, capsys):
 def test_any_format_of_the_export_can_be_had(journal, tmp_path):
     ended(0, ["replay", journal, "-o", tmp_path, "-f", "coco", "-f", "csv"])
     assert np.unique(read_cells(tmp_path / "day 1_coco.json").labels).tolist() == [0, 1, 5]
-    assert "prompted" in (tmp_path / "day 1_cells.csv").read_text()
+    assert "prompted" in FORMATS["csv"].path(tmp_path, "day 1").read_text()
 
 
 def test_only_the_first_steps_are_done_if_wanted(journal, tmp_path):

@@ -35,7 +35,7 @@ def test_all_default_formats_are_written_and_the_labels_come_back(found, tmp_pat
 def test_origins_and_scores_are_in_the_table(found, tmp_path):
     found.exporting.run(tmp_path / "out", ["csv"])
     found.settle()
-    text = (tmp_path / "out" / "discs_cells.csv").read_text()
+    text = FORMATS["csv"].path(tmp_path / "out", "discs").read_text()
     assert text.count("automatic") == 4
 
 

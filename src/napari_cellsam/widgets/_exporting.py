@@ -65,8 +65,8 @@ class Exporting:
         source = self._session.source
         if source is None:
             raise NoImageError("There is no image whose cells could be exported.")
-        path = source.layer.source.path
-        beside = Path(str(path)).parent if path is not None and Path(str(path)).exists() else Path.home()
+        path = source.path
+        beside = path.parent if path is not None and path.exists() else Path.home()
         stem = _stem(self._session)
         names = (f"{stem} cells" if number == 1 else f"{stem} cells {number}" for number in count(1))
         return next(beside / name for name in names if not (beside / name).exists())
@@ -132,9 +132,8 @@ def _stem(session: Session) -> str:
     source = session.source
     if source is None:
         raise OutputError("There is no image whose cells could be exported.")
-    path = source.layer.source.path
-    name = Path(str(path)).name if path is not None else str(source.layer.name)
+    name = source.file_name
     for ending in (".ome.tif", ".ome.tiff", ".ome.zarr"):
         if name.lower().endswith(ending):
             return name[: -len(ending)]
-    return (Path(name).stem if path is not None else name).replace("/", "_")
+    return name.replace("/", "_") if source.path is None else source.path.stem

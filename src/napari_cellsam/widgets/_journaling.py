@@ -89,6 +89,11 @@ class Journaling:
         """Why the journal of the labels that are written into cannot be kept; None while it is."""
         return self._troubles.get(self._ledgers.current) if self._ledgers.current else None
 
+    @property
+    def looking(self) -> bool:
+        """Whether earlier work is still being looked for."""
+        return self._session.jobs.running(_TOPIC)
+
     def look_for(self) -> None:
         """Look for earlier work on the image that is looked at, in another thread."""
         self._session.jobs.cancel(_TOPIC)
@@ -96,7 +101,7 @@ class Journaling:
         source = self._session.source
         if source is None:
             return
-        name, folders = _name_of(source), self._folders(source)
+        name, folders = source.file_name, self._folders(source)
         readers = {plane: source.reader(plane) for plane in source.planes()}
         in_use = {keeper.path for keeper in self._keepers.values()}
 
@@ -108,7 +113,7 @@ class Journaling:
                         return found
             return None
 
-        self._session.jobs.submit(work, on_done=self._set, on_error=self._session.failed, topic=_TOPIC)
+        self._session.jobs.submit(work, on_done=self._found, on_error=self._session.failed, topic=_TOPIC)
 
     def decline(self) -> None:
         """Begin anew; the earlier journal stays where it is."""
@@ -155,7 +160,7 @@ class Journaling:
             return
         path, self._continued = self._continued, None
         keeper = JournalKeeper(
-            _name_of(source),
+            source.file_name,
             self._folders(source),
             _opening(source, ledger, self._session),
             None if empty else ledger.target.layer.data,
@@ -194,7 +199,11 @@ class Journaling:
 
     def _folders(self, source: ImageSource) -> list[Path]:
         chosen = self._session.preferences.journal_folder
-        return journal_folders(_path_of(source), Path(chosen).expanduser() if chosen else None)
+        return journal_folders(source.path, Path(chosen).expanduser() if chosen else None)
+
+    def _found(self, offer: Offer | None) -> None:
+        self._set(offer)
+        self.changed.emit()  # also if there is none: it is no longer looked for
 
     def _set(self, offer: Offer | None) -> None:
         if offer is not self.offer:
@@ -238,7 +247,7 @@ def _opening(source: ImageSource, ledger: Ledger, session: Session) -> Callable[
 
     def opening() -> Opening:
         return Opening(
-            name=_name_of(source),
+            name=source.file_name,
             shape=tuple(map(int, data.shape)),
             dtype=str(data.dtype),
             plane=plane,
@@ -258,13 +267,3 @@ def _rebuild(history: History, replayed: Replayed) -> None:
             history.undo()
         elif kind == "redo":
             history.redo()
-
-
-def _path_of(source: ImageSource) -> Path | None:
-    path = source.layer.source.path
-    return None if path is None else Path(str(path))
-
-
-def _name_of(source: ImageSource) -> str:
-    path = _path_of(source)
-    return str(source.layer.name) if path is None else path.name

@@ -107,6 +107,27 @@ REVIEW_ACTIONS = (
         _toggle_verified,
     ),
     ActionSpec(
+        "next_image",
+        "Next image",
+        "Shift-J",
+        "Save the cells of the image, and open the next one of the folder.",
+        lambda session: session.folder.next(),
+    ),
+    ActionSpec(
+        "previous_image",
+        "Previous image",
+        "",
+        "Save the cells of the image, and open the one before.",
+        lambda session: session.folder.previous(),
+    ),
+    ActionSpec(
+        "image_done",
+        "Image is done",
+        "",
+        "Note that nothing is left to do on the image, save it, and open the next one.",
+        lambda session: session.folder.done(),
+    ),
+    ActionSpec(
         "export_cells",
         "Export cells",
         "",

@@ -15,6 +15,7 @@ from napari_cellsam.widgets._correcting import Correcting
 from napari_cellsam.widgets._detections import DetectorBoxes
 from napari_cellsam.widgets._edits import Plane
 from napari_cellsam.widgets._exporting import Exporting
+from napari_cellsam.widgets._folder_work import FolderWork
 from napari_cellsam.widgets._follower import Follower
 from napari_cellsam.widgets._history import Action, History
 from napari_cellsam.widgets._hover import HoverPreview
@@ -91,8 +92,9 @@ class Session:
         self.exporting = Exporting(self)
         self.model_view = ModelView(self)
         self.journaling = Journaling(self, self._place.ledgers)
+        self.folder = FolderWork(self)
         self._tools = (
-            *(self.hover, self.shapes, self.review, self.boxes, self.region),
+            *(self.folder, self.hover, self.shapes, self.review, self.boxes, self.region),
             *(self.verifying, self.model_view, self.automatic, self.correcting, self.exporting),
         )
         for tool in (*self._tools, self.prompting, self.journaling):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from itertools import product
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -73,6 +74,17 @@ class ImageSource:
         named = {ref: ChannelRef(str(layer.name), ref.index) for ref, (layer, _) in self._parts.items()}
         nuclear, cell = (None if ref is None else named[ref] for ref in (self._map.nuclear, self._map.cell))
         return ChannelMap(nuclear, cell, self._map.rgb, self._map.axis)
+
+    @property
+    def path(self) -> Path | None:
+        """The file of the layer, as napari knows it or as the layer's metadata say; None if it has none."""
+        path = self.layer.source.path or self.layer.metadata.get("path")
+        return None if path is None else Path(str(path))
+
+    @property
+    def file_name(self) -> str:
+        """What the image is called: as its file, or as its layer if it has none."""
+        return str(self.layer.name) if self.path is None else self.path.name
 
     @property
     def is_multiscale(self) -> bool:

@@ -1,0 +1,267 @@
+"""Folder work: the images of a folder, one after the other, saved and opened without a dialog."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from psygnal import Signal
+
+from napari_cellsam.data.read import list_images
+from napari_cellsam.editing.exporting import cell_set_of
+from napari_cellsam.editing.folder_states import CELLS_FOLDER, FolderStates, State
+from napari_cellsam.errors import CellsamError, ImageReadError, OptionError, OutputError
+from napari_cellsam.export.formats import find_format
+from napari_cellsam.export.output import make_folder
+from napari_cellsam.widgets._layers import same_layer
+from napari_cellsam.widgets._picture import Picture, read_image
+
+if TYPE_CHECKING:
+    from napari.layers import Layer
+
+    from napari_cellsam.service.transport import Call
+    from napari_cellsam.types import Image
+    from napari_cellsam.widgets._jobs import Report
+    from napari_cellsam.widgets._session import Session
+
+__all__ = ["FolderWork"]
+
+_OPEN, _SAVE, _AHEAD = "folder open", "folder save", "folder ahead"
+LayerData = tuple[Any, dict[str, Any], str]
+
+
+class FolderWork:
+    """Goes through the images of a folder.
+
+    Leaving an image writes its cells to ``cells/<name>_labels.tif`` in the folder, notes its state, and closes its
+    layers; what was done is in its journal, and is brought back when it is opened again. ``changed`` is emitted when
+    the list, a state or the current image changes.
+
+    Parameters
+    ----------
+    session
+        Which shows the images.
+
+    Attributes
+    ----------
+    segment_new
+        Whether an image that is new is segmented as soon as it is open.
+    """
+
+    changed = Signal()
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._paths: list[Path] = []
+        self._at: int | None = None
+        self._states: FolderStates | None = None
+        self._layers: list[Layer] = []
+        self._ahead: tuple[Path, list[LayerData]] | None = None
+        self._begin: Path | None = None
+        self.segment_new = True
+        session.changed.connect(self._on_session)
+
+    @property
+    def paths(self) -> Sequence[Path]:
+        """The images, by name."""
+        return tuple(self._paths)
+
+    @property
+    def current(self) -> Path | None:
+        """The image that is open."""
+        return None if self._at is None else self._paths[self._at]
+
+    def state_of(self, path: Path) -> State:
+        """Return how far the work on an image is."""
+        return "new" if self._states is None else self._states[path.name]
+
+    def open(self, folder: Path) -> None:
+        """List the images of a folder, and open the first one that is not done.
+
+        Raises
+        ------
+        ImageReadError
+            If there is no image in it.
+        """
+        paths = list_images([folder])
+        self.leave()
+        self._paths, self._at, self._states = paths, None, FolderStates(folder)
+        undone = (i for i, path in enumerate(paths) if self.state_of(path) != "done")
+        self.go(next(undone, 0))
+
+    def go(self, at: int) -> None:
+        """Save the image that is open, and open another one by its place in the list."""
+        if not 0 <= at < len(self._paths):
+            raise OptionError(f"there is no image {at + 1} among {len(self._paths)} images; open a folder first")
+        self.leave()
+        self._at = at
+        path = self._paths[at]
+        self.changed.emit()
+        if self._ahead is not None and self._ahead[0] == path:
+            self._show(path, self._ahead[1])
+            return
+        self._session.jobs.submit(
+            lambda call, report: _read(path),  # noqa: ARG005 - as long as a file takes to read
+            on_done=lambda layers: self._show(path, layers),
+            on_error=self._session.failed,
+            topic=_OPEN,
+        )
+
+    def next(self) -> None:
+        """Save the image that is open, and open the next one that is not done."""
+        after = range((-1 if self._at is None else self._at) + 1, len(self._paths))
+        at = next((i for i in after if self.state_of(self._paths[i]) != "done"), None)
+        if at is None:
+            self.leave()
+            self._session.say("This was the last image of the folder.")
+            return
+        self.go(at)
+
+    def previous(self) -> None:
+        """Save the image that is open, and open the one before."""
+        self.go(max((self._at or 0) - 1, 0))
+
+    def done(self) -> None:
+        """Note that the image that is open is done, save it, and open the next one."""
+        if self.current is None:
+            raise OptionError("no image of a folder is open; open a folder first")
+        self._note("done")
+        self.next()
+
+    def leave(self) -> None:
+        """Save the image that is open, and close its layers."""
+        path, session = self.current, self._session
+        session.jobs.cancel(_OPEN)
+        if path is None or not self._layers:
+            return
+        if session.has_target and session.source is not None and self._is_ours(session.source.layer):
+            session.automatic.cancel()
+            self._save(path)
+            self._layers.append(session.target.layer)
+        layers, self._layers = self._layers, []
+        for layer in layers:
+            if any(same_layer(layer, there) for there in session.viewer.layers):
+                session.viewer.layers.remove(layer)
+
+    def close(self) -> None:
+        """Let go; layers stay as they are."""
+        self._session.changed.disconnect(self._on_session)
+        self._ahead = None
+
+    def _show(self, path: Path, data: list[LayerData]) -> None:
+        """Show an image that was read."""
+        from napari.layers import Layer
+
+        self._ahead, self._layers = None, []
+        for values, meta, kind in data:
+            given = {**meta, "metadata": {**meta.get("metadata", {}), "path": str(path)}}
+            given.setdefault("name", path.stem)
+            layer = Layer.create(values, given, kind)
+            self._layers.append(self._session.viewer.add_layer(layer))
+        self._begin = path
+        self._session.viewer.reset_view()
+        self._look_ahead()
+        self.changed.emit()
+        self._on_session()
+
+    def _on_session(self) -> None:
+        """Bring earlier work back, or find the cells, once the image is looked at."""
+        session, path = self._session, self._begin
+        source = session.source
+        if path is None or source is None or not self._is_ours(source.layer) or session.journaling.looking:
+            return
+        self._begin = None
+        if session.journaling.offer is not None:
+            session.journaling.accept()
+        elif self.segment_new and self.state_of(path) == "new":
+            session.automatic.run(rule=session.rule)
+
+    def _look_ahead(self) -> None:
+        """Read the next image, and let the model look at it, while the user works."""
+        session = self._session
+        if self._at is None or self._at + 1 >= len(self._paths):
+            return
+        path, options = self._paths[self._at + 1], session.options
+
+        def work(call: Call, report: Report) -> tuple[Path, list[LayerData]]:
+            layers = _read(path)
+            report((path, layers))
+            image = _plain_image(layers)
+            if image is not None:
+                session.client.prefetch(image, options, call=call)
+            return path, layers
+
+        session.jobs.submit(
+            work,
+            on_done=self._on_ahead,
+            on_error=lambda _: None,  # it is told of when the image is opened
+            on_report=self._on_ahead,
+            topic=_AHEAD,
+        )
+
+    def _on_ahead(self, ahead: tuple[Path, list[LayerData]]) -> None:
+        if self.current != ahead[0]:
+            self._ahead = ahead
+
+    def _save(self, path: Path) -> None:
+        """Write the cells of the image that is open, in another thread."""
+        session = self._session
+        labels, records = session.target.layer.data, list(session.cells)
+        pixel_size_um = None if session.source is None else session.source.pixel_size_um
+        if self.state_of(path) != "done":
+            touched = any(record.reviewed or record.origin != "automatic" for record in records)
+            self._note("in review" if touched else "segmented" if records else "new")
+        folder, entry = path.parent / CELLS_FOLDER, find_format("tiff")
+
+        def work(call: Call, report: Report) -> None:  # noqa: ARG001 - it is not to be cancelled
+            make_folder(folder)
+            cells = cell_set_of(np.asarray(labels), records, path.stem, pixel_size_um=pixel_size_um)
+            entry.write(entry.path(folder, path.stem), cells, overwrite=True)
+
+        session.jobs.submit(work, on_done=lambda _: None, on_error=session.failed, topic=f"{_SAVE} {path.name}")
+
+    def _note(self, state: State) -> None:
+        if self._states is None or self.current is None:
+            return
+        try:
+            self._states.set(self.current.name, state)
+        except OutputError as error:
+            self._session.say(str(error), "warning")
+        self.changed.emit()
+
+    def _is_ours(self, layer: Layer) -> bool:
+        """Whether a layer was opened here."""
+        return any(same_layer(layer, ours) for ours in self._layers)
+
+
+def _read(path: Path) -> list[LayerData]:
+    """Return the layers of a file, as napari itself reads it."""
+    import npe2
+
+    try:
+        layers = npe2.read([str(path)], stack=False, plugin_name="napari")
+    except CellsamError:
+        raise
+    except Exception as error:  # whatever the libraries raise for a broken file
+        raise ImageReadError(f"{path} cannot be read: {error}") from error
+    if not layers or any(np.ndim(layer[0]) < 2 and not isinstance(layer[0], list) for layer in layers):
+        raise ImageReadError(f"{path} cannot be read: it holds no picture")
+    full = [(*layer, {}, "image")[:3] if len(layer) == 1 else (*layer, "image")[:3] for layer in layers]
+    return [(data, dict(meta or {}), str(kind)) for data, meta, kind in full]
+
+
+def _plain_image(layers: list[LayerData]) -> Image | None:
+    """Return what the model will be given of an image of one channel or of colours; None for others."""
+    if len(layers) != 1:
+        return None
+    data, meta, kind = layers[0]
+    values = data[0] if isinstance(data, list) else data
+    if kind != "image" or meta.get("scale") is not None:
+        return None
+    if values.ndim == 2:
+        return read_image({"cell": Picture(values, "", (slice(None), slice(None)))}, None)
+    if values.ndim == 3 and values.shape[-1] in (3, 4) and values.dtype == np.uint8:
+        return read_image({"rgb": Picture(values, "", (slice(None), slice(None), slice(0, 3)))}, None)
+    return None

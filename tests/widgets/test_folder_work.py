@@ -1,0 +1,188 @@
+"""Folder work: image after image, saved, brought back, and never lost."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import tifffile
+from tests.widgets.conftest import HANG_MS, discs
+
+from napari_cellsam.editing.folder_states import FolderStates
+from napari_cellsam.errors import ImageReadError, OptionError
+from napari_cellsam.export.formats import read_cells
+
+CENTRES = ((20, 20), (50, 50), (70, 80))
+
+
+@pytest.fixture
+def images(tmp_path):
+    """Return a folder of three images, each of one disc in another place."""
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for number, centre in enumerate(CENTRES, start=1):
+        tifffile.imwrite(folder / f"day {number}.tif", discs(centres=(centre,)))
+    return folder
+
+
+@pytest.fixture
+def session(viewer, make_session):
+    made = make_session(viewer)
+    made.start()
+    return made
+
+
+@pytest.fixture
+def wait(session, qtbot):
+    """Return what waits until an image is open, its cells are found or brought back, and nothing is under way."""
+
+    def wait(name):
+        def ready():
+            source = session.source
+            return (
+                source is not None
+                and source.file_name == name
+                and not session.jobs.n_running
+                and not session.automatic.running
+                and session.folder._begin is None
+            )
+
+        qtbot.waitUntil(ready, timeout=HANG_MS)
+
+    return wait
+
+
+def test_opening_a_folder_shows_its_first_image_with_its_cells(session, images, wait):
+    session.folder.open(images)
+    wait("day 1.tif")
+    assert [path.name for path in session.folder.paths] == ["day 1.tif", "day 2.tif", "day 3.tif"]
+    assert session.target.at((), 20, 20) == 1
+    assert len(session.cells) == 1
+
+
+def test_the_next_image_closes_the_one_before_and_its_cells_are_saved(session, images, wait):
+    session.folder.open(images)
+    wait("day 1.tif")
+    session.folder.next()
+    wait("day 2.tif")
+    assert [layer.name for layer in session.viewer.layers] == ["day 2", "day 2 cells"]
+    cells = read_cells(images / "cells" / "day 1_labels.tif")
+    assert cells.labels[20, 20] == 1
+    assert session.target.at((), 50, 50) == 1
+    assert session.folder.state_of(images / "day 1.tif") == "segmented"
+
+
+def test_going_back_brings_the_work_back_with_its_history(session, images, wait):
+    session.folder.open(images)
+    wait("day 1.tif")
+    session.prompting.delete(20, 20)
+    session.folder.next()
+    wait("day 2.tif")
+    session.folder.previous()
+    wait("day 1.tif")
+    assert session.target.at((), 20, 20) == 0
+    session.undo()
+    assert session.target.at((), 20, 20) == 1
+
+
+def test_an_image_that_was_worked_on_is_in_review(session, images, wait):
+    session.folder.open(images)
+    wait("day 1.tif")
+    session.correcting.grow(20, 20)
+    session.folder.next()
+    wait("day 2.tif")
+    assert session.folder.state_of(images / "day 1.tif") == "in review"
+
+
+def test_done_images_are_passed_over_also_after_the_folder_is_opened_again(session, images, wait):
+    session.folder.open(images)
+    wait("day 1.tif")
+    session.folder.done()
+    wait("day 2.tif")
+    session.folder.done()
+    wait("day 3.tif")
+    session.folder.open(images)
+    wait("day 3.tif")
+    assert FolderStates(images)["day 2.tif"] == "done"
+    session.folder.next()
+    assert "last image" in session.heard[-1]
+    assert list(session.viewer.layers) == []
+
+
+def test_new_images_are_left_alone_if_that_is_wanted(session, images, wait):
+    session.folder.segment_new = False
+    session.folder.open(images)
+    wait("day 1.tif")
+    assert not session.has_target
+
+
+def test_layers_of_the_users_stay(session, images, wait):
+    session.viewer.add_image(discs(), name="mine")
+    session.folder.open(images)
+    wait("day 1.tif")
+    session.folder.next()
+    wait("day 2.tif")
+    assert "mine" in session.viewer.layers
+
+
+def test_the_next_image_is_looked_at_ahead(session, images, wait, client):
+    session.folder.open(images)
+    wait("day 1.tif")
+    asked = {name for kind, name in client.asked if kind == "prefetch"}
+    session.folder.next()
+    wait("day 2.tif")
+    shown = session.image_reader(())().image_id
+    assert shown in asked
+
+
+def test_a_folder_without_images_is_told(session, tmp_path):
+    with pytest.raises(ImageReadError, match="no image"):
+        session.folder.open(tmp_path)
+
+
+def test_a_broken_image_is_told_and_the_next_one_can_be_opened(session, images, wait, qtbot):
+    (images / "day 1.tif").write_bytes(b"II*\0 and nothing else")
+    session.folder.open(images)
+    qtbot.waitUntil(lambda: any("cannot be read" in text for text in session.heard), timeout=HANG_MS)
+    session.folder.next()
+    wait("day 2.tif")
+    assert session.target.at((), 50, 50) == 1
+
+
+def test_without_a_folder_there_is_no_next_image(session):
+    with pytest.raises(OptionError, match="open a folder"):
+        session.folder.done()
+    with pytest.raises(OptionError, match="open a folder"):
+        session.folder.go(0)
+
+
+def test_the_labels_file_is_replaced_by_newer_work(session, images, wait):
+    session.folder.open(images)
+    wait("day 1.tif")
+    session.folder.next()
+    wait("day 2.tif")
+    session.folder.previous()
+    wait("day 1.tif")
+    session.prompting.delete(20, 20)
+    session.folder.next()
+    wait("day 2.tif")
+    assert not read_cells(images / "cells" / "day 1_labels.tif").labels.any()
+
+
+def test_states_that_are_not_understood_count_as_new(images):
+    (images / "cells").mkdir()
+    (images / "cells" / "states.json").write_text(json.dumps({"day 1.tif": "odd", "day 2.tif": "done"}))
+    states = FolderStates(images)
+    assert (states["day 1.tif"], states["day 2.tif"], states["day 3.tif"]) == ("new", "done", "new")
+    (images / "cells" / "states.json").write_text("{ broken")
+    assert FolderStates(images)["day 2.tif"] == "new"
+
+
+def test_a_stack_of_a_folder_is_opened_as_a_stack(session, tmp_path, wait):
+    folder = tmp_path / "stacks"
+    folder.mkdir()
+    tifffile.imwrite(folder / "time.tif", np.stack([discs(), discs(centres=((50, 50),))]))
+    session.folder.open(folder)
+    wait("time.tif")
+    assert session.source.shape == (2, 100, 110)
