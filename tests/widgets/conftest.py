@@ -195,3 +195,29 @@ def session(viewer, make_session):
     made.start()
     made.settle()
     return made
+
+
+@pytest.fixture
+def make_dock(qtbot):
+    """Return a function that opens a session's dock in its viewer's window."""
+    from napari_cellsam.widgets.segment_dock import SegmentDock
+
+    opened = []
+
+    def make(session):
+        dock = SegmentDock(session.viewer, session)
+        session.viewer.window.add_dock_widget(dock, name="Segment cells", area="right")
+        session.settle()
+        opened.append((session.viewer, dock))
+        return dock
+
+    yield make
+    for viewer, dock in opened:
+        if dock.is_open:
+            viewer.window.remove_dock_widget(dock)
+
+
+@pytest.fixture
+def dock(session, make_dock):
+    """Return the dock of the session on four discs."""
+    return make_dock(session)

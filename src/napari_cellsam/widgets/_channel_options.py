@@ -31,7 +31,7 @@ def channels_to_choose(
         Its axis of channels, if the user has chosen one.
     """
     axes = describe_layer(looked_at, axis)
-    found = _refs(looked_at, axes)
+    found = [(ref, text.rpartition(": ")[2] if axes.channel_names else text) for ref, text in _refs(looked_at, axes)]
     for layer in layers:
         if layer.unique_id == looked_at.unique_id or "napari-cellsam" in layer.metadata:
             continue

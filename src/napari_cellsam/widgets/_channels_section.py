@@ -119,7 +119,7 @@ class ChannelsSection(Section):
         self.refresh()
 
     def _tell(self, text: str) -> None:
-        self.problem.setText(escape(f"{text[:1].upper()}{text[1:]}"))
+        self.problem.setText(escape(f"{text[:1].upper()}{text[1:]}", quote=False))
         self.problem.setVisible(bool(text))
 
     def _on_preview(self, on: bool) -> None:

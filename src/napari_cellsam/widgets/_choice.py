@@ -64,6 +64,12 @@ class Choice(QComboBox):
         self.setCurrentIndex(index)
         self.activated.emit(index)
 
+    def showPopup(self) -> None:  # noqa: N802 - Qt's name
+        """Show all values, each as wide as it is."""
+        view = self.view()
+        view.setMinimumWidth(view.sizeHintForColumn(0) + view.verticalScrollBar().sizeHint().width())
+        super().showPopup()
+
     def wheelEvent(self, event: Any) -> None:  # noqa: N802 - Qt's name
         """Leave the wheel to whatever scrolls."""
         event.ignore()

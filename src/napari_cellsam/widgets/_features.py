@@ -167,7 +167,7 @@ def legend_of(by: ColourBy) -> str:
     if by == "label":
         return ""
     if by == "origin":
-        return " ".join(f"{_patch(colour)} {origin}" for origin, colour in _ORIGINS.items())
+        return " ".join(f"{_patch(colour)}&nbsp;{origin}" for origin, colour in _ORIGINS.items())
     low, middle, high = map(_patch, _SCALE)
     return f"0 {low}{middle}{high} 1 &nbsp; {_patch(_UNKNOWN)} not known"
 

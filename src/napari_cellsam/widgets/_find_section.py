@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 __all__ = ["FindSection"]
 
 _RULES: dict[Rule, str] = {
-    "fill": "Keep all, fill the gaps",
-    "replace": "Replace automatic ones",
-    "new": "Leave them, add a layer",
+    "fill": "Fill the gaps",
+    "replace": "Replace automatic",
+    "new": "New layer",
 }
 _SEARCHES = (
     *("toggle_click_mode", "toggle_hover", "segment_image", "segment_view"),
@@ -38,7 +38,11 @@ class FindSection(Section):
 
     def __init__(self, session: Session, buttons: ActionButtons) -> None:
         self._session, self._buttons = session, buttons
-        self.rule = Choice("What happens to cells that are there when the model finds cells by itself.", _RULES.items())
+        self.rule = Choice(
+            "What an automatic run does to cells that are there: keep all and fill the gaps, replace those that nobody "
+            "touched, or leave their layer as it is and add another one.",
+            _RULES.items(),
+        )
         super().__init__("Find cells", "Outline cells one by one, or all at once.")
         for action_id in ("toggle_click_mode", "toggle_hover"):
             buttons[action_id].setCheckable(True)

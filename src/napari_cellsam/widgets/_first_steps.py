@@ -5,11 +5,11 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError, metadata
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Qt, QUrl
+from qtpy.QtCore import QUrl
 from qtpy.QtGui import QDesktopServices
-from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
-from napari_cellsam.widgets._section import line, row_of
+from napari_cellsam.widgets._section import line, push, row_of
 
 if TYPE_CHECKING:
     from napari_cellsam.widgets._action_buttons import ActionButtons
@@ -36,10 +36,10 @@ class FirstSteps(QWidget):
         self._session, self._buttons = session, buttons
         self._begun = self._called = False
         self.text = line()
-        self.docs = _push("Read the docs", "Open the documentation in the browser.")
+        self.docs = push("Read the docs", "Open the documentation in the browser.")
         self.docs.clicked.connect(_open_docs)
         self.docs.setVisible(docs_url() is not None)
-        self.close_button = _push("Got it", "Hide this; Help shows it again.")
+        self.close_button = push("Got it", "Hide this; Help shows it again.")
         self.close_button.clicked.connect(self._on_closed)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -85,10 +85,3 @@ def docs_url() -> str | None:
 
 def _open_docs() -> None:
     QDesktopServices.openUrl(QUrl(docs_url()))
-
-
-def _push(text: str, tooltip: str) -> QPushButton:
-    button = QPushButton(text)
-    button.setToolTip(tooltip)
-    button.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-    return button

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
+from qtpy.QtGui import QKeySequence
 
 from napari_cellsam.widgets._actions import ACTIONS, ActionSpec, run_action
 from napari_cellsam.widgets._layers import same_layer
@@ -67,10 +68,8 @@ class Keys:
 
     def text(self, action: ActionSpec) -> str:
         """Return the key of an action as it is written on this machine; empty for none."""
-        from napari.utils.interactions import Shortcut
-
         key = self._by_action.get(action.id, "")
-        return str(Shortcut(key).platform) if key else ""
+        return str(QKeySequence(_name(key)).toString(QKeySequence.SequenceFormat.NativeText)) if key else ""
 
     def close(self) -> None:
         """Give all keys back."""

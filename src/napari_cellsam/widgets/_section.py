@@ -10,9 +10,13 @@ from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QLabel, QPushButton, QSizeP
 if TYPE_CHECKING:
     from qtpy.QtWidgets import QLayout
 
-__all__ = ["Section", "form_of", "line", "row_of"]
+__all__ = ["Section", "form_of", "line", "push", "row_of"]
 
 _OPEN, _CLOSED = "▾", "▸"
+_LOOK = (
+    "#section_heading { text-align: left; font-weight: bold; padding: 3px; border: 1px solid transparent; }"
+    "#section_heading:focus { border-color: #56b4e9; }"
+)
 
 
 class Section(QWidget):
@@ -32,12 +36,10 @@ class Section(QWidget):
         super().__init__()
         self._title = title
         self.heading = QPushButton()
-        self.heading.setCheckable(True)
-        self.heading.setFlat(True)
         self.heading.setToolTip(tooltip)
         self.heading.setAccessibleName(title)
         self.heading.setObjectName("section_heading")
-        self.heading.setStyleSheet("#section_heading { text-align: left; font-weight: bold; padding: 3px; }")
+        self.heading.setStyleSheet(_LOOK)
         self.heading.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self._content = QWidget()
         self.content = QVBoxLayout(self._content)
@@ -49,27 +51,35 @@ class Section(QWidget):
         layout.addWidget(self.heading)
         layout.addWidget(self._content)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
-        self.heading.toggled.connect(self._on_toggled)
-        self.heading.setChecked(is_open)
-        self._on_toggled(is_open)
+        self.heading.clicked.connect(self._on_clicked)
+        self._show_content(is_open)
 
     @property
     def is_open(self) -> bool:
         """Whether it shows what it has."""
-        return bool(self.heading.isChecked())
+        return self._is_open
+
+    @property
+    def needed_width(self) -> int:
+        """Width in pixels that it needs when it is open."""
+        return int(self.content.minimumSize().width())
 
     def set_open(self, is_open: bool) -> None:
         """Open or close it."""
-        self.heading.setChecked(is_open)
+        self._show_content(is_open)
+        if is_open:
+            self.refresh()
 
     def refresh(self) -> None:
         """Show what is so now; called whenever it may have changed, and when the section is opened."""
 
-    def _on_toggled(self, is_open: bool) -> None:
+    def _show_content(self, is_open: bool) -> None:
+        self._is_open = is_open
         self.heading.setText(f"{_OPEN if is_open else _CLOSED}  {self._title}")
         self._content.setVisible(is_open)
-        if is_open:
-            self.refresh()
+
+    def _on_clicked(self) -> None:
+        self.set_open(not self._is_open)
 
 
 def line(text: str = "") -> QLabel:
@@ -80,6 +90,14 @@ def line(text: str = "") -> QLabel:
     label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
     label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
     return label
+
+
+def push(text: str, tooltip: str) -> QPushButton:
+    """Return a button that Tab reaches on every machine."""
+    button = QPushButton(text)
+    button.setToolTip(tooltip)
+    button.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+    return button
 
 
 def row_of(*widgets: QWidget) -> QHBoxLayout:

@@ -6,12 +6,12 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QLineEdit, QPushButton
+from qtpy.QtWidgets import QLineEdit
 
 from napari_cellsam.errors import CellsamError, OptionError, OutputError
 from napari_cellsam.service.address import Address
 from napari_cellsam.widgets._choice import Choice
-from napari_cellsam.widgets._section import Section, form_of, line, row_of
+from napari_cellsam.widgets._section import Section, form_of, line, push, row_of
 
 if TYPE_CHECKING:
     from napari_cellsam.service.messages import ModelInfo
@@ -39,8 +39,8 @@ class ServiceSection(Section):
             "token of the server", "Whoever runs the server has it. It is kept in the system's keyring."
         )
         self.token.setEchoMode(QLineEdit.EchoMode.Password)
-        self.sign_in = _push("Sign in", "Keep the token, and connect to the server with it.")
-        self.reconnect = _push("Reconnect", "Connect to the model service anew; what is under way is cancelled.")
+        self.sign_in = push("Sign in", "Keep the token, and connect to the server with it.")
+        self.reconnect = push("Reconnect", "Connect to the model service anew; what is under way is cancelled.")
         self.about, self.note = line(), line()
         super().__init__("Model service", "Where the model runs, and which one it is.", is_open=False)
         self.content.addLayout(form_of(("Server", self.server), ("Model", self.model), ("Token", self.token)))
@@ -125,7 +125,7 @@ class ServiceSection(Section):
         self.sign_in.setEnabled(there and bool(self.token.text().strip()))
 
     def _tell(self, text: str) -> None:
-        self.note.setText(escape(f"{text[:1].upper()}{text[1:]}"))
+        self.note.setText(escape(f"{text[:1].upper()}{text[1:]}", quote=False))
         self.note.setVisible(bool(text))
 
 
@@ -135,13 +135,6 @@ def _field(placeholder: str, tooltip: str) -> QLineEdit:
     field.setToolTip(tooltip)
     field.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
     return field
-
-
-def _push(text: str, tooltip: str) -> QPushButton:
-    button = QPushButton(text)
-    button.setToolTip(tooltip)
-    button.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-    return button
 
 
 def _model(models: tuple[ModelInfo, ...], chosen: str) -> ModelInfo | None:

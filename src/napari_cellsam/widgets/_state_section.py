@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from html import escape
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QProgressBar, QPushButton, QVBoxLayout, QWidget
 
-from napari_cellsam.widgets._section import line, row_of
+from napari_cellsam.widgets._section import line, push, row_of
 
 if TYPE_CHECKING:
     from napari_cellsam.widgets._action_buttons import ActionButtons
@@ -48,17 +49,26 @@ class StateSection(QWidget):
         self.message.setAlignment(Qt.AlignmentFlag.AlignTop)
         self.progress = QProgressBar()
         self.progress.setToolTip("How far the work under way is.")
-        self.retry = QPushButton("Retry")
-        self.retry.setToolTip("Connect to the model service again.")
-        self.retry.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.retry = push("Retry", "Connect to the model service again.")
         self.retry.clicked.connect(self._on_retry)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(5)
-        layout.addWidget(self.state)
+        self._head = row_of(self.state)
+        layout.addLayout(self._head)
         layout.addWidget(self.retry)
         layout.addLayout(row_of(self.progress, self._cancel))
         layout.addWidget(self.message)
+        self._continue = buttons["continue_work"]
+        self.offer = line()
+        self.decline = push("Not now", "Begin anew; the journal of the earlier work stays.")
+        self.decline.clicked.connect(self._on_decline)
+        layout.addWidget(self.offer)
+        layout.addLayout(row_of(self._continue, self.decline))
+
+    def add_beside(self, button: QPushButton) -> None:
+        """Put a button beside the state."""
+        self._head.addWidget(button)
 
     def refresh(self) -> None:
         """Show what is so now."""
@@ -68,6 +78,7 @@ class StateSection(QWidget):
         busy = session.automatic.running or session.jobs.n_running > 0 or session.writing
         self._show_progress(busy=busy)
         self._cancel.setEnabled(busy)
+        self._show_offer()
         if session.source is None:
             self.tell(_NO_IMAGE)
         elif self.told == _NO_IMAGE:
@@ -76,18 +87,30 @@ class StateSection(QWidget):
     def tell(self, text: str) -> None:
         """Show a line for the user."""
         self.told = text
-        self.message.setText(escape(text))
+        self.message.setText(escape(f"{text[:1].upper()}{text[1:]}", quote=False))
 
     def _on_retry(self) -> None:
         self._session.connection.reconnect()
+
+    def _show_offer(self) -> None:
+        offer = self._session.journaling.offer
+        for widget in (self.offer, self._continue, self.decline):
+            widget.setVisible(offer is not None)
+        if offer is not None:
+            when = datetime.fromtimestamp(offer.summary.last).strftime("%d %b %Y, %H:%M")
+            self.offer.setText(f"Earlier work on this image: {offer.summary.n_steps} steps, the last on {when}.")
+            self.offer.setToolTip(str(offer.path))
+
+    def _on_decline(self) -> None:
+        self._session.journaling.decline()
 
     def _show_progress(self, *, busy: bool) -> None:
         done, total = self._session.automatic.progress
         if total:
             self.progress.setRange(0, total)
             self.progress.setValue(done)
-        else:  # a bar without an end moves
-            self.progress.setRange(0, 0 if busy else 1)
+        else:  # a bar without an end would have no text
+            self.progress.setRange(0, 1)
             self.progress.setValue(0)
         words = self._session.automatic.progress_text or ("working" if busy else "idle")
         self.progress.setFormat(words.replace("%", "%%"))

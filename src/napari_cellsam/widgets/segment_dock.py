@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QEvent, Qt, QTimer
-from qtpy.QtWidgets import QFrame, QPushButton, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtCore import QEvent, QTimer
+from qtpy.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 
 from napari_cellsam.widgets._action_buttons import ActionButtons
 from napari_cellsam.widgets._actions import ActionSpec, run_action
@@ -13,6 +13,7 @@ from napari_cellsam.widgets._boxes_section import BoxesSection
 from napari_cellsam.widgets._cell_section import CellSection
 from napari_cellsam.widgets._channels_section import ChannelsSection
 from napari_cellsam.widgets._correct_section import CorrectSection
+from napari_cellsam.widgets._dock_area import DockArea
 from napari_cellsam.widgets._draw_section import DrawSection
 from napari_cellsam.widgets._export_section import ExportSection
 from napari_cellsam.widgets._features import Features
@@ -22,6 +23,7 @@ from napari_cellsam.widgets._keys import Keys
 from napari_cellsam.widgets._more_section import MoreSection
 from napari_cellsam.widgets._mouse import Click, Mouse
 from napari_cellsam.widgets._review_section import ReviewSection
+from napari_cellsam.widgets._section import push
 from napari_cellsam.widgets._service_section import ServiceSection
 from napari_cellsam.widgets._sessions import session_of
 from napari_cellsam.widgets._state_section import StateSection
@@ -53,12 +55,14 @@ class SegmentDock(QWidget):
         What is shown.
     state, first_steps, sections, help
         What it consists of.
+    is_open
+        Whether it follows the session; once it is closed, it never does again.
     """
 
     def __init__(self, napari_viewer: napari.viewer.Viewer, session: Session | None = None) -> None:
         super().__init__()
         self.session = session or session_of(napari_viewer)
-        self._open = True
+        self.is_open = True
         self._refreshing = QTimer(self, interval=_REFRESH_MS, singleShot=True)
         self._refreshing.timeout.connect(self.refresh)
         self._keys, self._features = Keys(self.session), Features(self.session)
@@ -82,7 +86,8 @@ class SegmentDock(QWidget):
         self.state.refresh()
         self.first_steps.refresh()
         for section in self.sections.values():
-            section.refresh()
+            if section.is_open:
+                section.refresh()
 
     def _build(self, buttons: ActionButtons) -> None:
         session = self.session
@@ -100,20 +105,20 @@ class SegmentDock(QWidget):
             "service": ServiceSection(session),
             "more": MoreSection(buttons),
         }
-        self.help = QPushButton("Help")
-        self.help.setToolTip("Show what can be done, and where the documentation is.")
-        self.help.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.help = push("Help", "Show what can be done, and where the documentation is.")
+        self.help.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
         self.help.clicked.connect(self._on_help)
+        self.state.add_beside(self.help)
         content = QWidget()
         layout = QVBoxLayout(content)
         layout.setContentsMargins(6, 6, 6, 6)
         layout.setSpacing(4)
-        for widget in (self.state, self.first_steps, *self.sections.values(), self.help):
+        for widget in (self.state, self.first_steps, *self.sections.values()):
             layout.addWidget(widget)
         layout.addStretch(1)
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
-        self._area = _scrolled(content)
+        self._area = DockArea(content, self.sections.values())
         outer.addWidget(self._area)
 
     def _later(self, event: object = None) -> None:  # noqa: ARG002 - napari's signature
@@ -141,10 +146,11 @@ class SegmentDock(QWidget):
     # --- the end
 
     def changeEvent(self, event: QEvent) -> None:  # noqa: N802 - Qt's name
-        """End the session when napari takes the widget out of its dock, which does not close it."""
+        """End the session when napari takes the widget out of its dock, which neither closes nor deletes it."""
         super().changeEvent(event)
-        if event.type() == QEvent.Type.ParentChange and self.parent() is None:
+        if event.type() == QEvent.Type.ParentChange and self.parent() is None and self.is_open:
             self._end()
+            self.deleteLater()
 
     def closeEvent(self, event: QEvent) -> None:  # noqa: N802 - Qt's name
         """End the session with the dock."""
@@ -152,9 +158,9 @@ class SegmentDock(QWidget):
         super().closeEvent(event)
 
     def _end(self) -> None:
-        if not self._open:
+        if not self.is_open:
             return
-        self._open = False
+        self.is_open = False
         self._refreshing.stop()
         for signal in (self.session.changed, self._keys.changed):
             signal.disconnect(self._later)
@@ -165,14 +171,3 @@ class SegmentDock(QWidget):
         self.sections["boxes"].close_session()
         for part in (self._mouse, self._keys, self._features, self.session):
             part.close()
-
-
-def _scrolled(content: QWidget) -> QScrollArea:
-    """Return what shows a part of a widget that is too high."""
-    area = QScrollArea()
-    area.setWidgetResizable(True)
-    area.setFrameShape(QFrame.Shape.NoFrame)
-    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-    area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-    area.setWidget(content)
-    return area
