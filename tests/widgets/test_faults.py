@@ -553,3 +553,84 @@ def test_our_own_layer_that_becomes_read_only_is_left_alone(begun):
     click(begun, SECOND)
     assert begun.target.layer.unique_id != layer.unique_id
     assert areas(begun) == {1: AREA}
+
+
+# --- while a large step is being undone
+
+CROWD = [(y, x) for y in range(10, 390, 20) for x in range(10, 390, 20)]
+
+
+@pytest.fixture
+def undoing(viewer, make_session):
+    """Return a session that takes hundreds of cells back just now."""
+    viewer.add_image(discs((400, 400), CROWD), name="crowd")
+    session = make_session(viewer)
+    session.start()
+    run(session, "segment_image")
+    assert len(session.cells) == len(CROWD)
+    session.undo()
+    assert session.writing
+    return session
+
+
+def test_hundreds_of_cells_are_taken_back_and_done_again(undoing):
+    undoing.settle()
+    assert areas(undoing) == {}
+    undoing.redo()
+    assert undoing.writing
+    undoing.settle()
+    assert len(areas(undoing)) == len(undoing.cells) == len(CROWD)
+
+
+def test_whoever_is_quick_with_undo_and_redo_gets_every_cell_back(undoing):
+    for action in ("redo", "undo", "undo", "redo"):
+        run_action(undoing, find_action(action))
+    undoing.settle()
+    assert len(areas(undoing)) == len(undoing.cells) == len(CROWD)
+
+
+def test_a_click_in_the_middle_makes_its_cell_where_the_old_one_is_gone(undoing, qtbot):
+    qtbot.waitUntil(lambda: cells_at(undoing, CROWD[-1]) == 0, timeout=HANG_MS)
+    click(undoing, CROWD[-1])
+    assert list(areas(undoing).values()) == [AREA]
+    assert set(areas(undoing)) == {record.label for record in undoing.cells}
+    undoing.undo()
+    assert areas(undoing) == {}
+
+
+def test_a_brush_in_the_middle_keeps_its_stroke(undoing):
+    layer = undoing.target.layer
+    layer.brush_size = 5
+    layer.paint((2, 2), 999)
+    undoing.settle()
+    assert set(areas(undoing)) == {999}
+    undoing.undo()
+    assert areas(undoing) == {}
+
+
+def test_a_dock_that_is_closed_in_the_middle_leaves_nothing_half_done(undoing):
+    layer = undoing.target.layer
+    undoing.close()
+    assert not np.asarray(layer.data).any()
+
+
+@pytest.mark.parametrize("change", ["removed", "other data", "other shape"])
+def test_a_layer_that_changes_in_the_middle_is_left_as_the_user_wants_it(undoing, qtbot, change):
+    layer, viewer = undoing.target.layer, undoing.viewer
+    if change == "removed":
+        viewer.layers.remove(layer.name)
+    else:
+        layer.data = np.full((400, 400) if change == "other data" else (30, 30), 5, np.uint32)
+    qtbot.waitUntil(lambda: not undoing.writing, timeout=HANG_MS)
+    if change != "removed":
+        assert (np.asarray(layer.data) == 5).all()
+    run(undoing, "segment_image")
+    assert len(areas(undoing)) == (1 if change == "other data" else len(CROWD))
+
+
+def test_another_image_in_the_middle_does_not_stop_the_undoing(undoing, qtbot):
+    layer = undoing.target.layer
+    undoing.viewer.add_image(discs(), name="second")
+    qtbot.waitUntil(lambda: not np.asarray(layer.data).any(), timeout=HANG_MS)
+    click(undoing, FIRST)
+    assert areas(undoing) == {1: AREA}

@@ -46,6 +46,7 @@ class Ledger:
         self.history = History()
         self._writer = SlowWriter(self.target)
         self.target.painted.connect(self._painted)
+        self.target.replaced.connect(self._writer.drop)  # what was to be written was meant for the other array
 
     @property
     def writing(self) -> bool:
