@@ -36,7 +36,7 @@ def main(folder: Path) -> None:
     viewer.screenshot(str(folder / "clicks.png"), canvas_only=False)
     run_action(session, find_action("segment_image"))
     wait_until(lambda: not session.automatic.running)
-    dock._colour.setCurrentIndex(1)
+    dock.sections["cell"].colour.choose("origin")
     pause(1)
     viewer.screenshot(str(folder / "automatic.png"), canvas_only=False)
     dock.close()
