@@ -80,6 +80,14 @@ def test_two_presses_merge_two_cells(session, correcting, cells):
     assert np.array_equal(labels_of(session), cells)
 
 
+def test_a_click_at_the_second_place_does_the_same(session, correcting, cells):
+    correcting.merge(65, 65)
+    correcting.go_on(65, 75)
+    assert (area(session, 3), area(session, 4)) == (200, 0)
+    correcting.go_on(65, 75)
+    assert correcting.begun is None
+
+
 def test_a_merged_cells_record_is_that_of_the_first(session, correcting):
     session.automatic.run()
     session.settle()

@@ -161,6 +161,11 @@ class Correcting:
 
         self._rewriting.write("clear the region", verb, [(slice(y0, y1), slice(x0, x1))], margin=0)
 
+    def go_on(self, y: float, x: float) -> None:
+        """Do what was begun, at its second place."""
+        if self._begun is not None:
+            {"merge": self.merge, "swap": self.swap, "split": self.split}[self._begun.kind](y, x)
+
     def let_be(self) -> bool:
         """Forget what was begun; return whether something was."""
         begun, self._begun = self._begun, None

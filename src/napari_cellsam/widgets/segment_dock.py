@@ -19,6 +19,7 @@ from napari_cellsam.widgets._export_section import ExportSection
 from napari_cellsam.widgets._features import Features
 from napari_cellsam.widgets._find_section import FindSection
 from napari_cellsam.widgets._first_steps import FirstSteps
+from napari_cellsam.widgets._folder_section import FolderSection
 from napari_cellsam.widgets._keys import Keys
 from napari_cellsam.widgets._more_section import MoreSection
 from napari_cellsam.widgets._mouse import Click, Mouse
@@ -66,10 +67,11 @@ class SegmentDock(QWidget):
         self._refreshing = QTimer(self, interval=_REFRESH_MS, singleShot=True)
         self._refreshing.timeout.connect(self.refresh)
         self._keys, self._features = Keys(self.session), Features(self.session)
-        self._mouse = Mouse(self.session.viewer, lambda: self.session.clicking)
+        self._mouse = Mouse(self.session.viewer, self._wants_clicks, self._wants_strokes)
         self._build(ActionButtons(self.session, self._keys))
         self._mouse.clicked.connect(self._on_click)
-        self._mouse.moved.connect(self.session.hover.moved)
+        self._mouse.stroked.connect(self._on_stroke)
+        self._mouse.moved.connect(self._on_moved)
         self._layers_heard = [
             getattr(self.session.viewer.layers.events, name) for name in ("inserted", "removed", "reordered")
         ]
@@ -101,6 +103,7 @@ class SegmentDock(QWidget):
             "review": ReviewSection(session, buttons),
             "boxes": BoxesSection(session, session.boxes),
             "channels": ChannelsSection(session),
+            "folder": FolderSection(session, buttons),
             "export": ExportSection(session, buttons),
             "service": ServiceSection(session),
             "more": MoreSection(buttons),
@@ -139,9 +142,29 @@ class SegmentDock(QWidget):
     def _on_click(self, click: Click) -> None:
         def at_place(session: Session) -> None:
             y, x = session.to_yx(click.position)
-            session.prompting.click(y, x, outside=click.outside)
+            if session.correcting.begun is not None:
+                session.correcting.go_on(y, x)
+            else:
+                session.prompting.click(y, x, outside=click.outside)
 
         run_action(self.session, ActionSpec("click", "Click", "", "", at_place))
+
+    def _on_stroke(self, positions: list[tuple[float, ...]]) -> None:
+        def cut(session: Session) -> None:
+            session.correcting.cut([session.to_yx(position) for position in positions])
+
+        run_action(self.session, ActionSpec("stroke", "Cut", "", "", cut))
+
+    def _on_moved(self, position: tuple[float, ...]) -> None:
+        if self.session.clicking:
+            self.session.hover.moved(position)
+
+    def _wants_clicks(self) -> bool:
+        return self.session.clicking or self.session.correcting.begun is not None
+
+    def _wants_strokes(self) -> bool:
+        begun = self.session.correcting.begun
+        return begun is not None and begun.kind == "split"
 
     # --- the end
 
