@@ -1,4 +1,4 @@
-"""The command line: ``napari-cellsam segment | evaluate | export | import | models | replay | serve | train``.
+"""The command line, ``napari-cellsam segment | evaluate | export | import | replay | dataset | train | models | serve``.
 
 Exit codes: 0 all done; 1 something failed, and stderr says what in one line; 2 the command was not understood.
 """
@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from napari_cellsam.cli.dataset import dataset
 from napari_cellsam.cli.evaluate import evaluate
 from napari_cellsam.cli.export import export, import_cells
 from napari_cellsam.cli.models import models
@@ -36,6 +37,7 @@ app.command("import")(import_cells)
 app.command()(replay)
 app.command()(serve)
 app.command()(train)
+app.add_typer(dataset, name="dataset")
 app.add_typer(models, name="models")
 
 

@@ -57,12 +57,15 @@ class Picture:
         Median cell diameter in pixels (of circles of the cells' areas); 0 without cells.
     group
         As `DatasetEntry.group`.
+    verified
+        ``(Y, X)``, where every cell is outlined and the rest is background; None for everywhere.
     """
 
     channels: NDArray[np.uint8]
     labels: NDArray[np.int32]
     diameter: float
     group: str
+    verified: NDArray[np.bool_] | None = None
 
 
 def list_entries(folder: Path, split: str | None = None) -> list[DatasetEntry]:

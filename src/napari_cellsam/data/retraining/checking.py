@@ -118,12 +118,13 @@ def _content_problems(folder: Path, entry: Entry, contents: dict[str, list[Entry
 
 
 def _cell_problems(entry: Entry, content: PictureContent) -> Iterator[Problem]:
-    flaws = find_flaws(content.labels)
+    flaws, known = find_flaws(content.labels), set(used_labels(content.labels * content.verified).tolist())
     found: tuple[tuple[ProblemKind, tuple[int, ...], str], ...] = (
         ("pieces", flaws.in_pieces, "in several pieces"),
         ("thin", flaws.thin, "one pixel thin"),
     )
-    for kind, cells, what in found:
+    for kind, flawed, what in found:
+        cells = [cell for cell in flawed if cell in known]  # the others may only be cut by the border of a crop
         if cells:
             some = ", ".join(map(str, cells[:_NAMED])) + (", …" if len(cells) > _NAMED else "")
             n_cells = f"{len(cells)} cells are" if len(cells) > 1 else "a cell is"
