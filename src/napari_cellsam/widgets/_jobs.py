@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -13,6 +12,7 @@ from qtpy.QtCore import QObject, Qt, Signal, Slot
 
 from napari_cellsam.errors import CellsamError
 from napari_cellsam.service.transport import Call
+from napari_cellsam.widgets._workers import Workers
 
 __all__ = ["Job", "Jobs", "Report"]
 
@@ -71,7 +71,7 @@ class Jobs:
     def __init__(self) -> None:
         self._bridge = _Bridge()
         self._jobs: set[Job[Any]] = set()
-        self._threads: set[threading.Thread] = set()
+        self._workers = Workers("napari-cellsam job")
         self._closed = False
 
     @property
@@ -88,7 +88,7 @@ class Jobs:
         on_report: Callable[[Any], None] | None = None,
         topic: str | None = None,
     ) -> Job[Result]:
-        """Start work in a thread of its own.
+        """Start work in another thread.
 
         Parameters
         ----------
@@ -106,15 +106,7 @@ class Jobs:
             job.running = False
             return job
         self._jobs.add(job)
-
-        thread = threading.Thread(
-            target=self._run,
-            args=(job, work, _Listener(on_done, on_error, on_report)),
-            name=f"napari-cellsam {topic or 'job'}",
-            daemon=True,
-        )
-        self._threads.add(thread)
-        thread.start()
+        self._workers.run(partial(self._run, job, work, _Listener(on_done, on_error, on_report)))
         self.changed.emit()
         return job
 
@@ -132,12 +124,11 @@ class Jobs:
         """Cancel everything; further jobs are not started. Waits a second at most."""
         self._closed = True
         self.cancel()
-        for thread in tuple(self._threads):
-            thread.join(_CLOSING_S / max(len(self._threads), 1))
+        self._workers.close(_CLOSING_S)
         self._bridge.deleteLater()
 
     def _run(self, job: Job[Any], work: Callable[[Call, Report], Any], listener: _Listener) -> None:
-        """Do the work, in the job's own thread."""
+        """Do the work, in a worker's thread."""
         try:
             result = work(job.call, lambda value: self._carry(job, listener.report, value))
         except CellsamError as error:
@@ -146,8 +137,6 @@ class Jobs:
             self._carry(job, _raise, error, last=True)
         else:
             self._carry(job, listener.done, result, last=True)
-        finally:
-            self._threads.discard(threading.current_thread())
 
     def _carry(self, job: Job[Any], function: Callable[[Any], None] | None, value: Any, *, last: bool = False) -> None:
         """Call a function on the GUI thread, if the job is still wanted when its turn comes."""
