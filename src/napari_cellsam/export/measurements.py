@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from napari_cellsam.export.output import whole_file
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["tabulate", "write_csv", "write_parquet"]
+__all__ = ["tabulate", "write_columns", "write_csv", "write_parquet"]
 
 _ROWS = 512  # measured together
 
@@ -95,7 +95,26 @@ def write_csv(path: Path, cells: CellSet, overwrite: bool = False) -> None:
     OutputError
         If the file exists already or cannot be written.
     """
-    columns = tabulate(cells)
+    write_columns(path, tabulate(cells), overwrite)
+
+
+def write_columns(path: Path, columns: Mapping[str, Sequence[Any]], overwrite: bool = False) -> None:
+    """Write columns of equal length as CSV with a header; None is empty.
+
+    Parameters
+    ----------
+    path
+        Where to write to.
+    columns
+        By name.
+    overwrite
+        Whether a file that is there already is replaced.
+
+    Raises
+    ------
+    OutputError
+        If the file exists already or cannot be written.
+    """
     with whole_file(path, overwrite) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Collection, Hashable, Iterable
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -11,6 +11,7 @@ from psygnal import Signal
 from qtpy.QtCore import QTimer
 
 from napari_cellsam.widgets._jobs import Jobs
+from napari_cellsam.widgets._records import CellRecord
 
 if TYPE_CHECKING:
     from napari.layers import Labels
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from napari_cellsam.errors import CellsamError
     from napari_cellsam.service.transport import Call
     from napari_cellsam.widgets._jobs import Report
-    from napari_cellsam.widgets._records import CellRecord
+    from napari_cellsam.widgets._measured import Measurements
     from napari_cellsam.widgets._session import Session
 
 __all__ = ["COLOURINGS", "ColourBy", "Features", "colours_of", "legend_of", "table_of"]
@@ -55,12 +56,15 @@ class Features:
     ----------
     session
         Whose cells.
+    measured
+        Gives what was measured of the cells of the labels layer, or None; further columns come of it.
     """
 
     changed = Signal()
 
-    def __init__(self, session: Session) -> None:
-        self._session, self._jobs = session, Jobs()
+    def __init__(self, session: Session, measured: Callable[[], Measurements | None] = lambda: None) -> None:
+        self._session, self._measured, self._jobs = session, measured, Jobs()
+        self._columns: dict[Hashable, set[str]] = {}  # of each layer, that we have put there
         self._by: ColourBy = "label"
         self._shown: dict[Hashable, Hashable] = {}
         self._own_colours: dict[Hashable, Any] = {}
@@ -100,16 +104,18 @@ class Features:
         if not session.has_target:
             return
         layer, records, by = session.target.layer, tuple(session.cells), self._by
-        state = by, records  # a record is never changed: another one takes its place
+        extra = self._measured()
+        state = by, records, extra  # a record is never changed: another one takes its place
         if self._shown.get(layer.unique_id) == state:
             return
-        table = layer.features
+        table, former = layer.features, self._columns.setdefault(layer.unique_id, set())
 
         def work(call: Call, report: Report) -> tuple[DataFrame, DirectLabelColormap | None]:  # noqa: ARG001
-            return _joined(table, table_of(records)), None if by == "label" else colours_of(records, by)
+            return _joined(table, table_of(records, extra), former), None if by == "label" else colours_of(records, by)
 
         def done(made: tuple[DataFrame, DirectLabelColormap | None]) -> None:
             self._shown[layer.unique_id] = state
+            former.update(() if extra is None else extra.names)
             self._put(layer, *made)
 
         self._jobs.submit(work, on_done=done, on_error=self._failed, topic=str(layer.unique_id))
@@ -131,9 +137,20 @@ class Features:
         self._session.failed(error)
 
 
-def table_of(cells: Iterable[CellRecord]) -> dict[str, list[Any]]:
-    """Return the features of all cells, one row a cell; ``index`` is the cell's number, as napari wants it."""
-    records = sorted(cells, key=lambda record: (record.label, record.plane))
+def table_of(cells: Iterable[CellRecord], extra: Measurements | None = None) -> dict[str, list[Any]]:
+    """Return the features of all cells, one row a cell; ``index`` is the cell's number, as napari wants it.
+
+    Parameters
+    ----------
+    cells
+        Those that something is known of.
+    extra
+        Further columns; cells that only these know have a row as well.
+    """
+    known = {(record.plane, record.label): record for record in cells}
+    if extra is not None:
+        known = {key: CellRecord(key[1], key[0]) for key in extra.rows} | known
+    records = sorted(known.values(), key=lambda record: (record.label, record.plane))
     columns: tuple[list[Any], ...] = (
         [record.label for record in records],
         [" ".join(map(str, record.plane)) for record in records],
@@ -143,7 +160,8 @@ def table_of(cells: Iterable[CellRecord]) -> dict[str, list[Any]]:
         [len(record.prompts) for record in records],
         [record.reviewed for record in records],
     )
-    return dict(zip(_COLUMNS, columns, strict=True))
+    table = dict(zip(_COLUMNS, columns, strict=True))
+    return table if extra is None else table | extra.columns_of((record.plane, record.label) for record in records)
 
 
 def colours_of(cells: Iterable[CellRecord], by: ColourBy) -> DirectLabelColormap:
@@ -192,12 +210,12 @@ def _palette() -> dict[Any, Any]:
     return named | dict(enumerate(scale))
 
 
-def _joined(there: DataFrame, ours: dict[str, list[Any]]) -> DataFrame:
-    """Return our columns with those that someone else has put beside them."""
+def _joined(there: DataFrame, ours: dict[str, list[Any]], former: Collection[str] = ()) -> DataFrame:
+    """Return our columns with those that someone else has put beside them; former ones of ours go."""
     import pandas as pd
 
     table = pd.DataFrame(ours)
-    others = [name for name in there.columns if name not in _COLUMNS]
+    others = [name for name in there.columns if name not in ours and name not in former]
     if not others:
         return table
     theirs = there[others].assign(index=there["index"] if "index" in there.columns else range(len(there)))
