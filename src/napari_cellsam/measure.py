@@ -116,7 +116,7 @@ def _regions(labels: NDArray[np.uint32], used: NDArray[np.uint32]) -> Iterator[A
     )  # numbers without gaps: scikit-image makes room for each up to the highest
     for row, place in zip(labels, places, strict=True):
         place[:] = np.where(row > 0, np.searchsorted(used, row) + 1, 0)
-    yield from regionprops(places)
+    yield from regionprops(places)  # type: ignore[no-untyped-call]
 
 
 def _measure(region: Any, image: Image | None) -> tuple[float, ...]:
