@@ -8,6 +8,7 @@ from napari_cellsam.errors import ImageShapeError
 
 if TYPE_CHECKING:
     from napari_cellsam.widgets._session import Session
+    from napari_cellsam.widgets._workplace import Workplace
 
 __all__ = ["Follower"]
 
@@ -15,8 +16,8 @@ __all__ = ["Follower"]
 class Follower:
     """Listens to a session's viewer."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, session: Session, workplace: Workplace) -> None:
+        self._session, self._workplace = session, workplace
         layers, dims = session.viewer.layers, session.viewer.dims
         self._heard = (
             (layers.selection.events.active, self.take_active),
@@ -54,7 +55,7 @@ class Follower:
             plane = session.plane
         except ImageShapeError:
             return
-        session.look_at(plane)
+        self._workplace.look_at(plane)
 
     def _on_removed(self, event: Any) -> None:
-        self._session.forget_layer(event.value)
+        self._workplace.forget_layer(event.value)

@@ -16,7 +16,6 @@ from napari_cellsam.widgets._detections import DetectorBoxes
 from napari_cellsam.widgets._edits import Plane
 from napari_cellsam.widgets._exporting import Exporting
 from napari_cellsam.widgets._folder_work import FolderWork
-from napari_cellsam.widgets._follower import Follower
 from napari_cellsam.widgets._history import Action, History
 from napari_cellsam.widgets._hover import HoverPreview
 from napari_cellsam.widgets._jobs import Jobs
@@ -101,7 +100,6 @@ class Session:
             if tool is not self.boxes:
                 tool.changed.connect(self.changed.emit)
         connection.changed.connect(self._on_connection)
-        self._follower = Follower(self)
 
     # --- what is worked on
 
@@ -170,16 +168,10 @@ class Session:
     def start(self) -> None:
         """Begin: start the service, and take the active image."""
         self.connection.start()
-        self._follower.take_active()
+        self._place.follower.take_active()
 
     def use_image(self, layer: Layer) -> None:
-        """Work on an image layer from now on, and let the model look at it.
-
-        Raises
-        ------
-        ImageShapeError
-            If the layer cannot be used.
-        """
+        """Work on an image layer from now on, and let the model look at it; refuse one that cannot be used."""
         self._place.use_image(layer)
 
     def set_channels(self, channels: ChannelMap) -> None:
@@ -230,13 +222,7 @@ class Session:
         return self._place.looking.to_yx(position)
 
     def view(self) -> tuple[int, int, int, int]:
-        """Return the region ``(y0, x0, y1, x1)`` of the plane that the window shows, the end excluded.
-
-        Raises
-        ------
-        ImageShapeError
-            If it shows nothing of the image.
-        """
+        """Return the region of the plane that the window shows, as `Looking.view`."""
         return self._place.looking.view()
 
     def planes(self) -> list[Plane]:
@@ -302,24 +288,10 @@ class Session:
 
     def close(self) -> None:
         """Let go of everything; layers stay as they are."""
-        self._follower.close()
+        self._place.follower.close()
         for part in (*self._tools, self.jobs, self.connection, self.journaling, self._place.ledgers, self.store):
             part.close()
         self.closed.emit()
-
-    # --- how it follows the viewer
-
-    def look(self) -> None:
-        """Take note of what the window shows."""
-        self._follower.look()
-
-    def look_at(self, plane: Plane) -> None:
-        """Take note of the plane that is shown now; that it is still the same changes nothing."""
-        self._place.look_at(plane)
-
-    def forget_layer(self, layer: Layer) -> None:
-        """Let go of a layer that was removed."""
-        self._place.forget_layer(layer)
 
     def _on_connection(self) -> None:
         if self.connection.state == "ready":

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from napari_cellsam.errors import OutputError
 from napari_cellsam.widgets._asking import Asking
 from napari_cellsam.widgets._edits import Plane
+from napari_cellsam.widgets._follower import Follower
 from napari_cellsam.widgets._layers import same_layer
 from napari_cellsam.widgets._ledgers import Ledgers
 from napari_cellsam.widgets._looking import Looking
@@ -33,6 +34,8 @@ class Workplace:
         What is written into.
     asking
         How the model is asked.
+    follower
+        What listens to the viewer.
     """
 
     def __init__(self, session: Session, memory: ChannelMemory) -> None:
@@ -46,6 +49,7 @@ class Workplace:
         self.ledgers.failed.connect(session.failed)
         self.ledgers.lost.connect(self._on_lost)
         self.asking.prefetched.connect(session.changed.emit)
+        self.follower = Follower(session, self)
 
     def use_image(self, layer: Layer) -> None:
         """Work on an image layer from now on."""
@@ -99,7 +103,7 @@ class Workplace:
         self.looking.source = source
         self.ledgers.find()
         self._shown = None
-        self._session.look()
+        self.follower.look()
         self._session.journaling.look_for()
         self._session.changed.emit()
 
