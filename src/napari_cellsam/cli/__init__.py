@@ -1,4 +1,4 @@
-"""The command line, ``napari-cellsam segment | evaluate | export | import | replay | dataset | train | models | serve``.
+"""The command line: segment | evaluate | export | import | replay | dataset | train | models | serve.
 
 Exit codes: 0 all done; 1 something failed, and stderr says what in one line; 2 the command was not understood.
 """
