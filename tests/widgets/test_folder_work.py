@@ -151,10 +151,10 @@ def test_a_broken_image_is_told_and_the_next_one_can_be_opened(session, images, 
 
 
 def test_without_a_folder_there_is_no_next_image(session):
-    with pytest.raises(OptionError, match="open a folder"):
-        session.folder.done()
-    with pytest.raises(OptionError, match="open a folder"):
-        session.folder.go(0)
+    folder = session.folder
+    for move in (folder.next, folder.previous, folder.done, lambda: folder.go(0)):
+        with pytest.raises(OptionError, match="open one in the dock"):
+            move()
 
 
 def test_the_labels_file_is_replaced_by_newer_work(session, images, wait):

@@ -30,8 +30,6 @@ class ActionSpec:
         What it does, in a sentence.
     run
         Does it.
-    on_labels
-        Whether the key is bound on our labels layers alone: napari, or another layer, uses it elsewhere.
     """
 
     id: str
@@ -39,7 +37,6 @@ class ActionSpec:
     key: str
     tooltip: str
     run: Callable[[Session], None]
-    on_labels: bool = False
 
 
 def at_cursor(do: Callable[[Session, float, float], None]) -> Callable[[Session], None]:

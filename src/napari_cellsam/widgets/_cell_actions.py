@@ -61,7 +61,6 @@ CELL_ACTIONS = (
         "Enter",
         "Keep the active cell as it is; the next click makes a new one.",
         lambda session: session.prompting.accept(),
-        on_labels=True,
     ),
     ActionSpec(
         "restore_cell",
@@ -69,7 +68,6 @@ CELL_ACTIONS = (
         "Escape",
         "Give the active cell back what it was; without one, stop what runs.",
         _escape,
-        on_labels=True,
     ),
     ActionSpec(
         "merge_cells",

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FolderWork"]
 
+_NO_FOLDER = "No folder of images is open: open one in the dock, under Folder of images."
 _OPEN, _SAVE, _AHEAD = "folder open", "folder save", "folder ahead"
 LayerData = tuple[Any, dict[str, Any], str]
 
@@ -94,7 +95,7 @@ class FolderWork:
     def go(self, at: int) -> None:
         """Save the image that is open, and open another one by its place in the list."""
         if not 0 <= at < len(self._paths):
-            raise OptionError(f"there is no image {at + 1} among {len(self._paths)} images; open a folder first")
+            raise OptionError(_NO_FOLDER)
         self.leave()
         self._at = at
         path = self._paths[at]
@@ -111,6 +112,8 @@ class FolderWork:
 
     def next(self) -> None:
         """Save the image that is open, and open the next one that is not done."""
+        if not self._paths:
+            raise OptionError(_NO_FOLDER)
         after = range((-1 if self._at is None else self._at) + 1, len(self._paths))
         at = next((i for i in after if self.state_of(self._paths[i]) != "done"), None)
         if at is None:
@@ -121,12 +124,14 @@ class FolderWork:
 
     def previous(self) -> None:
         """Save the image that is open, and open the one before."""
+        if not self._paths:
+            raise OptionError(_NO_FOLDER)
         self.go(max((self._at or 0) - 1, 0))
 
     def done(self) -> None:
         """Note that the image that is open is done, save it, and open the next one."""
         if self.current is None:
-            raise OptionError("no image of a folder is open; open a folder first")
+            raise OptionError(_NO_FOLDER)
         self._note("done")
         self.next()
 
