@@ -10,10 +10,21 @@ import msgspec
 
 from napari_cellsam.data.retraining.index import Entry, Index
 from napari_cellsam.data.retraining.pictures import Split
+from napari_cellsam.data.retraining.reading import is_whole
 from napari_cellsam.data.retraining.splits import split_of_next
 from napari_cellsam.errors import DatasetError, OutputError
 
-__all__ = ["LOCK_NAME", "choose_split", "find_entry", "folders_of", "only_writer", "with_entry", "without_picture"]
+__all__ = [
+    "LOCK_NAME",
+    "choose_split",
+    "damaged_versions",
+    "find_entry",
+    "folders_of",
+    "only_writer",
+    "with_entry",
+    "without_picture",
+    "without_versions",
+]
 
 LOCK_NAME = ".dataset.lock"
 
@@ -75,6 +86,17 @@ def without_picture(index: Index, entry: Entry) -> Index:
         pictures=tuple(other for other in index.pictures if other.pixels != entry.pixels),
         earlier=tuple(other for other in index.earlier if other.pixels != entry.pixels),
     )
+
+
+def damaged_versions(folder: Path, index: Index, pixels: str) -> set[str]:
+    """Return the ids of the versions of a picture of which a file is missing or has changed."""
+    versions = (entry for entry in (*index.pictures, *index.earlier) if entry.pixels == pixels)
+    return {entry.id for entry in versions if not is_whole(folder, entry)}
+
+
+def without_versions(index: Index, ids: set[str]) -> Index:
+    """Return the index without some of the earlier versions."""
+    return msgspec.structs.replace(index, earlier=tuple(entry for entry in index.earlier if entry.id not in ids))
 
 
 def folders_of(index: Index) -> set[str]:

@@ -160,7 +160,7 @@ def read_index(folder: Path) -> Index:
         if isinstance(head.get("format"), int) and head["format"] > _FORMAT:
             raise DatasetError(f"{path} was written by {head.get('program')}; update this program to read it")
         return msgspec.json.decode(raw, type=Index)
-    except msgspec.DecodeError as error:  # ValidationError is one
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DatasetError(f"{path} is broken or of something else: {error}; put back a copy of it") from error
 
 

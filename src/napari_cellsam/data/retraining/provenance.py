@@ -66,7 +66,7 @@ def decode_cells(raw: bytes, path: Path) -> list[CellRecord]:
     """
     try:
         return [_as_record(cell) for cell in msgspec.json.decode(raw, type=_Cells).cells]
-    except (msgspec.DecodeError, CellsamError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, CellsamError) as error:
         raise DatasetError(f"{path} does not say where cells came from: {error}") from error
 
 

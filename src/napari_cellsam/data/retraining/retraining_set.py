@@ -19,11 +19,13 @@ from napari_cellsam.data.retraining.adding import draft_of, save
 from napari_cellsam.data.retraining.changes import (
     LOCK_NAME,
     choose_split,
+    damaged_versions,
     find_entry,
     folders_of,
     only_writer,
     with_entry,
     without_picture,
+    without_versions,
 )
 from napari_cellsam.data.retraining.checking import Problem, find_problems
 from napari_cellsam.data.retraining.cutting import cut_tiles
@@ -31,9 +33,9 @@ from napari_cellsam.data.retraining.index import PICTURES, Entry, Index, read_in
 from napari_cellsam.data.retraining.picture_files import checked_bytes, digest_of
 from napari_cellsam.data.retraining.pictures import Corrected, RetrainingPicture, Split
 from napari_cellsam.data.retraining.provenance import decode_cells
-from napari_cellsam.data.retraining.reading import is_whole, read_pictures
+from napari_cellsam.data.retraining.reading import read_pictures
 from napari_cellsam.editing.records import CellRecord
-from napari_cellsam.errors import DatasetError, OptionError, OutputError
+from napari_cellsam.errors import DatasetError, OptionError
 from napari_cellsam.export.output import make_folder
 
 __all__ = ["AddResult", "RetrainingSet"]
@@ -159,15 +161,14 @@ class RetrainingSet:
             before = next((entry for entry in self.entries if entry.pixels == draft.pixels), None)
             group = corrected.group or (before.group if before else corrected.name)
             split = choose_split(self._index, group, corrected.split)
-            notes = tuple(self._notes(corrected, before, split))
-            if before is not None and before.content == draft.content and is_whole(self.folder, before):
+            lost = damaged_versions(self.folder, self._index, draft.pixels)
+            notes = tuple(self._notes(corrected, before, split, lost))
+            if before is not None and before.content == draft.content and before.id not in lost:
                 entry = msgspec.structs.replace(before, name=corrected.name, group=group)
-                if entry == before:
-                    return AddResult("unchanged", before, split, notes)
-                self._put(entry, None, split)
-                return AddResult("replaced", entry, split, notes)
+                self._put(entry, None, split, lost)
+                return AddResult("unchanged" if entry == before else "replaced", entry, split, notes)
             entry = save(self.folder, draft, group, before)
-            self._put(entry, before, split)
+            self._put(entry, before, split, lost)
         return AddResult("added" if before is None else "replaced", entry, split, notes)
 
     def remove(self, picture: str) -> Entry:
@@ -187,11 +188,7 @@ class RetrainingSet:
         """
         with self._changing():
             entry = self.find(picture)
-            new = without_picture(self._index, entry)
-            gone = folders_of(self._index) - folders_of(new)
-            self._write(new)
-            for place in gone:
-                shutil.rmtree(self.folder / place, ignore_errors=True)  # what stays is not listed any more
+            self._change_to(without_picture(self._index, entry))
         return entry
 
     def find(self, picture: str) -> Entry:
@@ -263,7 +260,7 @@ class RetrainingSet:
                 shutil.rmtree(half, ignore_errors=True)
             yield
 
-    def _notes(self, corrected: Corrected, before: Entry | None, split: Split) -> Iterator[str]:
+    def _notes(self, corrected: Corrected, before: Entry | None, split: Split, lost: set[str]) -> Iterator[str]:
         earlier = self.splits.get(before.group, split) if before else split
         if earlier != split:
             yield f"moved from {earlier} to {split}: what was learned before does not count for a fair score"
@@ -271,19 +268,25 @@ class RetrainingSet:
             yield f"was called {before.name}"
         if any(e.name == corrected.name and e is not before for e in self.entries):
             yield f"another picture is called {corrected.name} too"
+        if lost:
+            yield f"{len(lost)} damaged versions of it were taken out"
         if corrected.verified_yx is None:
             yield "no region was verified: only cells that a person made, changed or reviewed count, with a narrow rim"
 
-    def _put(self, entry: Entry, before: Entry | None, split: Split) -> None:
-        """List an entry in the place of the one of the same picture."""
-        new = with_entry(self._index, entry, before, split)
-        try:
-            self._write(new)
-        except OutputError:
-            for place in folders_of(new) - folders_of(self._index):
-                shutil.rmtree(self.folder / place, ignore_errors=True)
-            raise
+    def _put(self, entry: Entry, before: Entry | None, split: Split, lost: set[str]) -> None:
+        """List an entry in the place of the one of the same picture, and take damaged versions out."""
+        kept = before if before and before.id not in lost else None
+        new = without_versions(with_entry(self._index, entry, kept, split), lost)
+        if new != self._index:
+            self._change_to(new)
 
-    def _write(self, index: Index) -> None:
-        write_index(self.folder, index)
-        self._index = index
+    def _change_to(self, new: Index) -> None:
+        """Write an index, then delete the folders that it does not use any more."""
+        before, after = folders_of(self._index), folders_of(new)
+        unused = after - before
+        try:
+            write_index(self.folder, new)
+            self._index, unused = new, before - after
+        finally:
+            for place in unused:
+                shutil.rmtree(self.folder / place, ignore_errors=True)  # what stays is not listed
