@@ -45,6 +45,7 @@ class ExportSection(Section):
         super().__init__("Export cells", "Files for other programs, and the journal of your work.", is_open=False)
         self.content.addWidget(self.formats)
         self.content.addLayout(row_of(self.here, self.elsewhere, self.look))
+        self.content.addWidget(buttons["measure_cells"])
         self.content.addWidget(self.where)
         self.content.addWidget(self.journal)
         self.here.clicked.connect(lambda: self._export(None))
@@ -63,6 +64,7 @@ class ExportSection(Section):
         exporting, journaling = self._session.exporting, self._session.journaling
         for button in (self.here, self.elsewhere):
             button.setEnabled(self._session.has_target and not exporting.running)
+        self._buttons["measure_cells"].setEnabled(self._session.has_target and not self._session.measuring.running)
         self.look.setEnabled(exporting.folder is not None)
         done, total = exporting.progress
         last = "" if exporting.folder is None else f"Last export: {exporting.folder}"

@@ -107,6 +107,13 @@ REVIEW_ACTIONS = (
         _toggle_verified,
     ),
     ActionSpec(
+        "measure_cells",
+        "Measure cells",
+        "",
+        "Measure size, shape and intensity of every cell, into the table of the labels layer.",
+        lambda session: session.measuring.run(),
+    ),
+    ActionSpec(
         "next_image",
         "Next image",
         "Shift-J",

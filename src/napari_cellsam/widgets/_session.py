@@ -23,6 +23,7 @@ from napari_cellsam.widgets._journaling import Journaling
 from napari_cellsam.widgets._layers import LabelsTarget
 from napari_cellsam.widgets._looking import NoImageError
 from napari_cellsam.widgets._preview import ModelView
+from napari_cellsam.widgets._measuring import Measuring
 from napari_cellsam.widgets._prompt_layers import PromptLayers
 from napari_cellsam.widgets._prompting import Prompting
 from napari_cellsam.widgets._records import CellTable
@@ -88,13 +89,14 @@ class Session:
         self.boxes = DetectorBoxes(self)  # listens to the session; whoever shows it listens to it
         self.review = Review(self)
         self.verifying = Verifying(self)
+        self.measuring = Measuring(self, self._place.ledgers)
         self.exporting = Exporting(self)
         self.model_view = ModelView(self)
         self.journaling = Journaling(self, self._place.ledgers)
         self.folder = FolderWork(self)
         self._tools = (
             *(self.folder, self.hover, self.shapes, self.review, self.boxes, self.region),
-            *(self.verifying, self.model_view, self.automatic, self.correcting, self.exporting),
+            *(self.verifying, self.model_view, self.automatic, self.correcting, self.measuring, self.exporting),
         )
         for tool in (*self._tools, self.prompting, self.journaling):
             if tool is not self.boxes:

@@ -66,7 +66,7 @@ class SegmentDock(QWidget):
         self.is_open = True
         self._refreshing = QTimer(self, interval=_REFRESH_MS, singleShot=True)
         self._refreshing.timeout.connect(self.refresh)
-        self._keys, self._features = Keys(self.session), Features(self.session)
+        self._keys, self._features = Keys(self.session), Features(self.session, lambda: self.session.measuring.current)
         self._mouse = Mouse(self.session.viewer, self._wants_clicks, self._wants_strokes)
         self._build(ActionButtons(self.session, self._keys))
         self._mouse.clicked.connect(self._on_click)
