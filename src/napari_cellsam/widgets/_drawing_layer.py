@@ -52,10 +52,10 @@ class Shape:
 class DrawingLayer:
     """A shapes layer of ours.
 
-    napari tells of a shape that is begun (``"adding"``) and of its end (``"added"``), also when it was given up; in
-    between nothing is read, and nothing removed, as that would end the drawing. ``finished`` is emitted when shapes are
-    there to be read; ``left`` when the layer has no drawing tool any more, or is not the active one; ``gone`` when
-    the user removed it.
+    napari tells of a shape that is begun (``"adding"``) and of its end (``"added"``); in between nothing is read, and
+    nothing removed, as that would end the drawing. A shape is given up when the tool or the layer is changed meanwhile.
+    ``finished`` is emitted when shapes are there to be read; ``left`` when the layer has no drawing tool any more, or
+    is not the active one; ``gone`` when the user removed it.
 
     Parameters
     ----------
@@ -71,7 +71,8 @@ class DrawingLayer:
         self._viewer = viewer
         self._layer: Shapes | None = None
         self._image_id: object = None
-        self._begun = self._quiet = False
+        self._begun = self._quiet = self._given_up = False
+        self._n_before = 0  # shapes, when the one that is being drawn was begun
         self._outside: bool | None = None  # of the shape that is being drawn
         self._next = 0
         self._flags: dict[int, bool] = {}
@@ -113,7 +114,8 @@ class DrawingLayer:
             self._add(source)
         layer = self._layer
         if layer is not None:
-            self._viewer.layers.selection.active = layer
+            if not self.active:
+                self._viewer.layers.selection.active = layer
             layer.visible = True
             layer.mode = mode
             layer.current_edge_width = line_width(self._viewer, source)
@@ -165,7 +167,7 @@ class DrawingLayer:
     def _let_go(self) -> Shapes | None:
         layer, self._layer = self._layer, None
         self._later.stop()
-        self._begun, self._outside = False, None
+        self._begun, self._given_up, self._outside = False, False, None
         self._flags.clear()
         self._done.clear()
         if layer is not None:
@@ -214,7 +216,7 @@ class DrawingLayer:
             return
         action = str(event.action)
         if action.endswith("adding"):
-            self._begun = True
+            self._begun, self._n_before = True, len(event.value)
         elif action.endswith("added"):
             self._begun = False
             self._later.start()
@@ -228,14 +230,21 @@ class DrawingLayer:
 
     def _on_mode(self, event: Any = None) -> None:  # noqa: ARG002 - napari's signature
         self._outside = None
+        self._given_up |= self._begun  # what is half drawn is turned by napari into something that nobody meant
         if self._layer is not None and not str(self._layer.mode).startswith("add_"):
             self.left.emit()
 
     def _on_active(self, event: Any = None) -> None:  # noqa: ARG002
         if self._layer is not None and not self.active:
+            if self._begun:
+                self._layer.mode = "pan_zoom"  # or it would wait for ever
             self.left.emit()
 
     def _read(self) -> None:
+        if self._given_up and self._layer is not None:
+            self._number(self._layer)
+            self._done.update(_numbers(self._layer)[self._n_before :])
+            self._given_up = False
         self._sweep()
         if self._layer is not None and not self._begun and len(self._layer.data):
             self.finished.emit()
