@@ -113,7 +113,7 @@ def _advice(name: str, sample: FetchedSample) -> str:
     from skimage import data
 
     return (
-        f"The sample {name!r} ({sample.n_bytes / 1e6:.1f} MB) is not on this machine and could not be fetched. Connect "
-        "to the network and open it again, or open one of the samples that need none. On a machine without a network, "
-        f"copy the folder {data.data_dir} from one on which it was opened."
+        f"Connect to the network and open the sample {name!r} ({sample.n_bytes / 1e6:.1f} MB) again: it is not on this "
+        "machine yet, and could not be fetched. Other samples need no network. On a machine without one, copy the "
+        f"folder {data.data_dir} from a machine on which it was opened."
     )

@@ -39,7 +39,10 @@ def open_here(name: str) -> list[LayerData]:
     _wait(fetched, f"Fetching the sample {name!r} ({FETCHED[name].n_bytes / 1e6:.1f} MB) …")
     if not fetched.done():
         raise ImageReadError(f"The fetching of the sample {name!r} was cancelled; open it again to have it.")
-    return fetched.result()
+    try:
+        return fetched.result()
+    except ImageReadError as error:
+        raise ImageReadError(str(error)) from None  # napari writes all that is behind it to the terminal
 
 
 def _fetch(name: str, fetched: Future[list[LayerData]]) -> None:
