@@ -76,7 +76,7 @@ def test_samples_that_are_fetched_are_known_by_name_but_not_among_those_that_nee
 @pytest.mark.parametrize("name", FETCHED)
 def test_what_cannot_be_fetched_says_what_to_do(name, failing):
     with pytest.raises(
-        ImageReadError, match=r"could not be fetched\. Connect to the network and open it again"
+        ImageReadError, match=r"^Connect to the network and open the sample .* could not be fetched\."
     ) as told:
         open_fetched(name)
     assert repr(name) in str(told.value) and str(data.data_dir) in str(told.value)

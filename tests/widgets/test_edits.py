@@ -8,10 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from napari_cellsam.editing.actions import Action
+from napari_cellsam.editing.edits import edit_between, erase, place
+from napari_cellsam.editing.records import CellRecord, RecordChange
 from napari_cellsam.errors import ImageShapeError, OptionError
-from napari_cellsam.widgets._edits import edit_between, erase, place
-from napari_cellsam.widgets._history import Action, History
-from napari_cellsam.widgets._records import CellRecord, CellTable, RecordChange
+from napari_cellsam.widgets._history import History
+from napari_cellsam.widgets._records import CellTable
 
 CROPS = arrays(np.uint32, (5, 6), elements=st.integers(0, 3))
 

@@ -92,7 +92,7 @@ def test_without_a_network_napari_is_told_what_to_do_and_nothing_is_added(viewer
         raise ConnectionError("no route")
 
     monkeypatch.setattr(data, "human_mitosis", fail)
-    with pytest.raises(ImageReadError, match="^Connect to the network") as told:
+    with pytest.raises(ImageReadError, match=r"^Connect to the network") as told:
         viewer.open_sample("napari-cellsam", "human_mitosis")
     assert told.value.__cause__ is None and told.value.__suppress_context__
     assert not len(viewer.layers)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from napari_cellsam.editing.edits import edit_between
 from napari_cellsam.errors import ImageShapeError
-from napari_cellsam.widgets._edits import edit_between
 from napari_cellsam.widgets._layers import LabelsTarget, add_labels, find_labels
 from napari_cellsam.widgets._source import ImageSource
 

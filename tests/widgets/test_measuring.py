@@ -349,8 +349,8 @@ def test_the_window_is_not_held_while_thousands_of_cells_are_measured(viewer, ma
 
 def _everything(numbers):
     """Return an action that erases thousands of cells."""
-    from napari_cellsam.widgets._edits import CropEdit
-    from napari_cellsam.widgets._history import Action
+    from napari_cellsam.editing.actions import Action
+    from napari_cellsam.editing.edits import CropEdit
 
     nothing, where = np.zeros(1, np.uint32), np.zeros(1, np.int32)
     labels = np.unique(numbers)[1:]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_cellsam.widgets._edits import CropEdit
+from napari_cellsam.editing.edits import CropEdit
 from napari_cellsam.widgets._pieces import pieces_of
 
 BEFORE, AFTER = np.zeros(1, np.uint32), np.ones(1, np.uint32)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_cellsam.editing.edits import Plane
+from napari_cellsam.editing.records import CellRecord
 from napari_cellsam.types import LowResLogits, Mask, Prompt
-from napari_cellsam.widgets._edits import Plane
 from napari_cellsam.widgets._extent import Window, window_around
-from napari_cellsam.widgets._records import CellRecord
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

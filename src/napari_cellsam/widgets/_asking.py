@@ -10,9 +10,9 @@ from psygnal import Signal
 from napari_cellsam.errors import CellsamError
 
 if TYPE_CHECKING:
+    from napari_cellsam.editing.edits import Plane
     from napari_cellsam.service.transport import Call
     from napari_cellsam.types import Mask, Prompt
-    from napari_cellsam.widgets._edits import Plane
     from napari_cellsam.widgets._jobs import Job, Report
     from napari_cellsam.widgets._session import Session
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_cellsam.widgets._edits import CropEdit
+from napari_cellsam.editing.edits import CropEdit
 
 __all__ = ["edits_of"]
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from psygnal import Signal
 from qtpy.QtCore import QTimer
 
+from napari_cellsam.editing.edits import Plane
 from napari_cellsam.errors import CellsamError, OptionError
 from napari_cellsam.widgets._cell_writer import CellWriter
-from napari_cellsam.widgets._edits import Plane
 from napari_cellsam.widgets._preferences import RULES, Rule
 from napari_cellsam.widgets._run_progress import RunProgress
 from napari_cellsam.widgets._search import Advanced, FoundCells, OldCells, PlaneDone, Search, Task

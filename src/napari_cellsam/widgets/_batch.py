@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_cellsam.widgets._edits import Plane, edit_between, place
-from napari_cellsam.widgets._history import Action
-from napari_cellsam.widgets._records import CellRecord, Origin, RecordChange
+from napari_cellsam.editing.actions import Action
+from napari_cellsam.editing.edits import Plane, edit_between, place
+from napari_cellsam.editing.records import CellRecord, Origin, RecordChange
 
 if TYPE_CHECKING:
     from napari_cellsam.types import Mask, Prompt

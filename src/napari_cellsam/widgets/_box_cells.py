@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from napari_cellsam.widgets._edits import CropEdit, edit_between, erase, place
+from napari_cellsam.editing.actions import Action
+from napari_cellsam.editing.edits import CropEdit, edit_between, erase, place
+from napari_cellsam.editing.records import CellRecord, RecordChange
 from napari_cellsam.widgets._extent import Window, extent_of, window_around
-from napari_cellsam.widgets._history import Action
-from napari_cellsam.widgets._records import CellRecord, RecordChange
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -11,9 +11,10 @@ import numpy as np
 from napari_cellsam.errors import OptionError
 
 if TYPE_CHECKING:
+    from napari_cellsam.editing.edits import Plane
+    from napari_cellsam.editing.records import CellRecord
     from napari_cellsam.types import Cell
-    from napari_cellsam.widgets._edits import Plane
-    from napari_cellsam.widgets._records import CellRecord, CellTable
+    from napari_cellsam.widgets._records import CellTable
 
 __all__ = ["BoxYX", "Candidate", "Candidates", "nearest"]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from napari_cellsam.editing.actions import Action
+from napari_cellsam.editing.edits import Plane, edit_between, erase, place
+from napari_cellsam.editing.records import CellRecord, RecordChange
 from napari_cellsam.types import Mask, Prompt
 from napari_cellsam.widgets._active_cell import ActiveCell, inside_of, window_of
-from napari_cellsam.widgets._edits import Plane, edit_between, erase, place
 from napari_cellsam.widgets._extent import Window, window_around
-from napari_cellsam.widgets._history import Action
-from napari_cellsam.widgets._records import CellRecord, RecordChange
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_cellsam.widgets._edits import CropEdit, Plane, edit_between, place
-from napari_cellsam.widgets._history import Action
-from napari_cellsam.widgets._records import CellRecord, RecordChange
+from napari_cellsam.editing.actions import Action
+from napari_cellsam.editing.edits import CropEdit, Plane, edit_between, place
+from napari_cellsam.editing.records import CellRecord, RecordChange
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

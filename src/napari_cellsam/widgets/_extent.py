@@ -9,7 +9,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from napari_cellsam.widgets._edits import Plane
+    from napari_cellsam.editing.edits import Plane
     from napari_cellsam.widgets._layers import LabelsTarget
 
 __all__ = ["Window", "extent_of", "window_around"]

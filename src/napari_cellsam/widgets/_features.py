@@ -10,8 +10,8 @@ import numpy as np
 from psygnal import Signal
 from qtpy.QtCore import QTimer
 
+from napari_cellsam.editing.records import CellRecord
 from napari_cellsam.widgets._jobs import Jobs
-from napari_cellsam.widgets._records import CellRecord
 
 if TYPE_CHECKING:
     from napari.layers import Labels

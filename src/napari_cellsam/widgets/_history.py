@@ -9,7 +9,7 @@ from psygnal import Signal
 from napari_cellsam.editing.actions import Action
 from napari_cellsam.errors import OptionError
 
-__all__ = ["Action", "History"]
+__all__ = ["History"]
 
 
 class History:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
 
+from napari_cellsam.editing.edits import Plane
 from napari_cellsam.errors import CellsamError, ImageShapeError, RequestCancelledError
 from napari_cellsam.types import Mask, Prompt
 from napari_cellsam.widgets._asking import Asking
-from napari_cellsam.widgets._edits import Plane
 from napari_cellsam.widgets._pace import Pace
 from napari_cellsam.widgets._preview_outline import PreviewOutline
 

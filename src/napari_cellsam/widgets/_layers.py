@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from psygnal import Signal
 
+from napari_cellsam.editing.edits import CropEdit, Plane
 from napari_cellsam.errors import CellsamError, ImageShapeError, OutputError
 from napari_cellsam.widgets._atoms import edits_of
-from napari_cellsam.widgets._edits import CropEdit, Plane
 from napari_cellsam.widgets._pieces import pieces_of
 
 if TYPE_CHECKING:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from napari_cellsam.editing.edits import Plane
 from napari_cellsam.errors import CellsamError, ChannelError, ImageShapeError
 from napari_cellsam.types import Image
-from napari_cellsam.widgets._edits import Plane
 from napari_cellsam.widgets._layers import same_layer
 from napari_cellsam.widgets._plane_cache import PlaneCache
 

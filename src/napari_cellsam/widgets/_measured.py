@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_cellsam.widgets._edits import Plane
+from napari_cellsam.editing.edits import Plane
 
 __all__ = ["CellKey", "Measurements"]
 

@@ -20,9 +20,9 @@ from napari_cellsam.widgets._measured import CellKey, Measurements
 
 if TYPE_CHECKING:
     from napari_cellsam.editing.actions import Action
+    from napari_cellsam.editing.edits import CropEdit, Plane
     from napari_cellsam.service.transport import Call
     from napari_cellsam.types import Image
-    from napari_cellsam.widgets._edits import CropEdit, Plane
     from napari_cellsam.widgets._jobs import Report
     from napari_cellsam.widgets._ledger import Ledger
     from napari_cellsam.widgets._ledgers import Ledgers

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_cellsam.widgets._edits import CropEdit
+from napari_cellsam.editing.edits import CropEdit
 
 __all__ = ["pieces_of"]
 

@@ -10,9 +10,9 @@ from napari_cellsam.widgets._batch import place_batch
 from napari_cellsam.widgets._shape_prompts import DrawnPrompt
 
 if TYPE_CHECKING:
+    from napari_cellsam.editing.edits import Plane
     from napari_cellsam.errors import CellsamError
     from napari_cellsam.types import Mask
-    from napari_cellsam.widgets._edits import Plane
     from napari_cellsam.widgets._jobs import Job
     from napari_cellsam.widgets._session import Session
 

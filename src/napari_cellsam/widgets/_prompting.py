@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from psygnal import Signal
 
+from napari_cellsam.editing.edits import Plane
 from napari_cellsam.types import Mask, Prompt
 from napari_cellsam.widgets._active_cell import ActiveCell, Box, Places, Snapshot, box_of, topic_of
 from napari_cellsam.widgets._asking import Asking
 from napari_cellsam.widgets._cell_edits import delete_cell, restore_cell, write_cell
-from napari_cellsam.widgets._edits import Plane
 from napari_cellsam.widgets._extent import extent_of
 from napari_cellsam.widgets._prompt_batch import PromptBatch
 from napari_cellsam.widgets._shape_prompts import DrawnPrompt

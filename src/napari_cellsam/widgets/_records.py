@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 from psygnal import Signal
 
 from napari_cellsam.editing.edits import Plane
-from napari_cellsam.editing.records import CellRecord, Origin, RecordChange
+from napari_cellsam.editing.records import CellRecord, RecordChange
 
-__all__ = ["CellRecord", "CellTable", "Origin", "RecordChange"]
+__all__ = ["CellTable"]
 
 
 class CellTable:

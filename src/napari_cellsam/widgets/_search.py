@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_cellsam.editing.edits import CropEdit, Plane
 from napari_cellsam.types import Cell, Image, Mask, SegmentOptions
-from napari_cellsam.widgets._edits import CropEdit, Plane
 from napari_cellsam.widgets._search_region import Region
 
 if TYPE_CHECKING:

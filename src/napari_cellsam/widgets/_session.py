@@ -7,23 +7,24 @@ from typing import TYPE_CHECKING
 
 from psygnal import Signal
 
+from napari_cellsam.editing.actions import Action
+from napari_cellsam.editing.edits import Plane
 from napari_cellsam.errors import CellsamError, RequestCancelledError, ServiceError
 from napari_cellsam.types import Image, Mask, Prompt, SegmentOptions
 from napari_cellsam.widgets._automatic import Automatic, Rule
 from napari_cellsam.widgets._channel_memory import ChannelMemory
 from napari_cellsam.widgets._correcting import Correcting
 from napari_cellsam.widgets._detections import DetectorBoxes
-from napari_cellsam.widgets._edits import Plane
 from napari_cellsam.widgets._exporting import Exporting
 from napari_cellsam.widgets._folder_work import FolderWork
-from napari_cellsam.widgets._history import Action, History
+from napari_cellsam.widgets._history import History
 from napari_cellsam.widgets._hover import HoverPreview
 from napari_cellsam.widgets._jobs import Jobs
 from napari_cellsam.widgets._journaling import Journaling
 from napari_cellsam.widgets._layers import LabelsTarget
 from napari_cellsam.widgets._looking import NoImageError
-from napari_cellsam.widgets._preview import ModelView
 from napari_cellsam.widgets._measuring import Measuring
+from napari_cellsam.widgets._preview import ModelView
 from napari_cellsam.widgets._prompt_layers import PromptLayers
 from napari_cellsam.widgets._prompting import Prompting
 from napari_cellsam.widgets._records import CellTable
@@ -63,7 +64,6 @@ class Session:
     """
 
     closed = Signal()
-
     changed = Signal()
     said = Signal(str, str)
     labels_used = Signal(object)
@@ -149,8 +149,7 @@ class Session:
     @property
     def plane(self) -> Plane:
         """Which plane of the stack is shown."""
-        plane: Plane = self._place.looking.needed.plane
-        return plane
+        return self._place.looking.needed.plane
 
     @property
     def client(self) -> AnyClient:

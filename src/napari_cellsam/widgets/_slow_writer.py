@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QTimer
 
-from napari_cellsam.widgets._edits import CropEdit
+from napari_cellsam.editing.edits import CropEdit
 from napari_cellsam.widgets._pieces import pieces_of
 
 if TYPE_CHECKING:

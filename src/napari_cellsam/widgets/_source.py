@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Layer
 
-    from napari_cellsam.widgets._edits import Plane
+    from napari_cellsam.editing.edits import Plane
 
 __all__ = ["ImageSource"]
 

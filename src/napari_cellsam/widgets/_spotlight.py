@@ -12,7 +12,7 @@ from napari_cellsam.widgets._layers import same_layer
 if TYPE_CHECKING:
     from napari.layers import Shapes
 
-    from napari_cellsam.widgets._edits import Plane
+    from napari_cellsam.editing.edits import Plane
     from napari_cellsam.widgets._session import Session
 
 __all__ = ["Spotlight"]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from napari_cellsam.editing.edits import Plane
 from napari_cellsam.errors import OutputError
 from napari_cellsam.widgets._asking import Asking
-from napari_cellsam.widgets._edits import Plane
 from napari_cellsam.widgets._follower import Follower
 from napari_cellsam.widgets._layers import same_layer
 from napari_cellsam.widgets._ledgers import Ledgers
