@@ -115,17 +115,21 @@ def save(folder: Path, draft: Draft, group: str, before: Entry | None) -> Entry:
         with whole_file(temporary / _CELLS) as cells:
             cells.write_bytes(draft.cells)
         sums = {f"{place}/{path.name}": sha256_of(path) for path in sorted(temporary.iterdir())}
-    crops = tuple(
+    crops = _crops(place, draft.windows, kept)
+    return _entry(draft, own_id, group, parents, crops, sums | dict(kept.values()))
+
+
+def _crops(place: str, windows: tuple[Region, ...], kept: dict[Region, tuple[str, str]]) -> tuple[CropFiles, ...]:
+    """Name the files of every crop."""
+    return tuple(
         CropFiles(
             window=window,
             image=kept[window][0] if window in kept else f"{place}/image-{number}.tif",
             labels=f"{place}/labels-{number}.tif",
             verified=f"{place}/verified-{number}.tif",
         )
-        for number, window in enumerate(draft.windows)
+        for number, window in enumerate(windows)
     )
-    files = sums | dict(kept.values())
-    return _entry(draft, own_id, group, parents, crops, files)
 
 
 def _kept_images(folder: Path, before: Entry | None, windows: tuple[Region, ...]) -> dict[Region, tuple[str, str]]:
@@ -147,7 +151,6 @@ def _entry(
     files: dict[str, str],
 ) -> Entry:
     image = draft.corrected.image
-    cells = next(file for file in files if file.endswith(f"{own_id}/{_CELLS}"))
     return Entry(
         id=own_id,
         pixels=draft.pixels,
@@ -164,7 +167,7 @@ def _entry(
         added=datetime.now(UTC).isoformat(timespec="seconds"),
         parents=parents,
         crops=crops,
-        cells=cells,
+        cells=f"{PICTURES}/{own_id}/{_CELLS}",
         files=files,
         n_cells=len(draft.labels),
         n_verified_px=int(np.count_nonzero(draft.whole.verified)),
