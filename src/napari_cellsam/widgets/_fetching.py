@@ -7,7 +7,7 @@ from functools import partial
 from threading import Thread
 
 from qtpy.QtCore import QEventLoop, Qt, QTimer
-from qtpy.QtWidgets import QApplication, QProgressDialog
+from qtpy.QtWidgets import QApplication, QMainWindow, QProgressDialog, QWidget
 
 from napari_cellsam.data.fetched_samples import FETCHED
 from napari_cellsam.data.sample_layers import LayerData, open_fetched
@@ -17,6 +17,7 @@ __all__ = ["open_cells3d", "open_here", "open_human_mitosis"]
 
 _LOOK_MS = 20
 _PATIENCE_MS = 400  # before a dialog is shown
+_NEVER_MS = 2**31 - 1
 
 
 def open_here(name: str) -> list[LayerData]:
@@ -54,18 +55,27 @@ def _fetch(name: str, fetched: Future[list[LayerData]]) -> None:
 
 def _wait(fetched: Future[list[LayerData]], text: str) -> None:
     """Draw the window until something is fetched or the user cancels."""
-    dialog = QProgressDialog(text, "Cancel", 0, 0, QApplication.activeWindow())
+    dialog = QProgressDialog(text, "Cancel", 0, 0, _window())
     dialog.setWindowModality(Qt.WindowModality.WindowModal)
     dialog.setWindowTitle("CellSAM")
-    dialog.setMinimumDuration(_PATIENCE_MS)
-    loop, timer = QEventLoop(), QTimer(interval=_LOOK_MS)
+    dialog.setMinimumDuration(_NEVER_MS)  # it looks at this when its bar moves, which it does not
+    loop, timer, patience = QEventLoop(), QTimer(interval=_LOOK_MS), QTimer(interval=_PATIENCE_MS, singleShot=True)
+    patience.timeout.connect(dialog.show)
     timer.timeout.connect(lambda: loop.quit() if fetched.done() else None)
     dialog.canceled.connect(loop.quit)
     timer.start()
+    patience.start()
     loop.exec()
     timer.stop()
+    patience.stop()
     dialog.close()
     dialog.deleteLater()
+
+
+def _window() -> QWidget | None:
+    """Return the window that the menu belongs to, whose colours a dialog takes."""
+    shown = (w for w in QApplication.topLevelWidgets() if isinstance(w, QMainWindow) and w.isVisible())
+    return QApplication.activeWindow() or next(shown, None)
 
 
 # one function without arguments per sample, as the manifest needs
