@@ -5,7 +5,9 @@ Usage: xvfb-run -s "-screen 0 1400x900x24" python scripts/take_screenshots.py do
 
 from __future__ import annotations
 
+import os
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,33 +16,95 @@ import napari
 from qtpy.QtWidgets import QApplication
 
 from napari_cellsam.widgets._actions import find_action, run_action
+from napari_cellsam.widgets.segment_dock import SegmentDock
 
 _PATIENCE_S = 120.0
 _SIZE = (1280, 800)
 
 
+class Photographer:
+    """Works with the dock as a person does, and takes pictures of the window."""
+
+    def __init__(self, viewer: napari.Viewer, dock: SegmentDock, folder: Path) -> None:
+        self.dock, self.session = dock, dock.session
+        self._viewer, self._folder = viewer, folder
+
+    def do(self, action_id: str) -> None:
+        """Do an action, and wait until it is done."""
+        run_action(self.session, find_action(action_id))
+        self.settle()
+
+    def open_sections(self, *names: str) -> None:
+        """Open these sections of the dock, and no other."""
+        for name, section in self.dock.sections.items():
+            section.set_open(name in names)
+
+    def settle(self) -> None:
+        """Wait until nothing is under way."""
+        session = self.session
+        wait_until(lambda: not (session.jobs.n_running or session.automatic.running or session.writing))
+        pause(1)
+
+    def take(self, name: str) -> None:
+        """Save what is seen."""
+        self.settle()
+        self._viewer.screenshot(str(self._folder / f"{name}.png"), canvas_only=False)
+
+
 def main(folder: Path) -> None:
-    """Open a sample, click two cells, find the rest, and save what is seen."""
+    """Open a sample, and take a picture of each way to work on it."""
     viewer = napari.Viewer(show=True)
     viewer.window.resize(*_SIZE)
     viewer.open_sample("napari-cellsam", "fluorescent_nuclei")
     _, dock = viewer.window.add_plugin_dock_widget("napari-cellsam", "Segment cells")
-    session = dock.session
-    wait_until(lambda: session.connection.state == "ready")
-    wait_until(lambda: not session.jobs.n_running)
-    run_action(session, find_action("toggle_click_mode"))
-    for place in ((120, 250), (275, 303)):
-        session.prompting.click(*place)
-        wait_until(lambda: not session.jobs.n_running)
-    pause(1)
-    viewer.screenshot(str(folder / "clicks.png"), canvas_only=False)
-    run_action(session, find_action("segment_image"))
-    wait_until(lambda: not session.automatic.running)
-    dock.sections["cell"].colour.choose("origin")
-    pause(1)
-    viewer.screenshot(str(folder / "automatic.png"), canvas_only=False)
+    person = Photographer(viewer, dock, folder)
+    wait_until(lambda: person.session.connection.state == "ready")
+    take_clicks(person)
+    take_automatic(person)
+    take_review(person)
+    take_boxes(person)
     dock.close()
     viewer.close()
+
+
+def take_clicks(person: Photographer) -> None:
+    """Click two cells."""
+    person.settle()
+    person.do("toggle_click_mode")
+    for place in ((120, 250), (275, 303)):
+        person.session.prompting.click(*place)
+        person.settle()
+    person.take("clicks")
+    person.do("toggle_click_mode")
+
+
+def take_automatic(person: Photographer) -> None:
+    """Find the rest, coloured by where cells come from."""
+    person.do("segment_image")
+    person.dock.sections["cell"].colour.choose("origin")
+    person.take("automatic")
+    person.dock.sections["cell"].colour.choose("label")
+
+
+def take_review(person: Photographer) -> None:
+    """Review some cells, in a view that is complete."""
+    person.open_sections("review")
+    person.do("next_cell")
+    for _ in range(3):
+        person.do("approve_cell")
+    person.do("verify_view")
+    person.do("toggle_verified")
+    person.take("review")
+    person.do("toggle_verified")
+    person.do("stop_review")
+
+
+def take_boxes(person: Photographer) -> None:
+    """Show the detector's boxes."""
+    person.session.viewer.reset_view()
+    person.open_sections("find", "boxes")
+    person.do("toggle_boxes")
+    person.take("boxes")
 
 
 def wait_until(true: Callable[[], bool]) -> None:
@@ -61,4 +125,7 @@ def pause(seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    with tempfile.TemporaryDirectory() as own:  # nothing of the user's is seen, or written
+        for kind in ("CONFIG", "JOURNALS"):
+            os.environ[f"NAPARI_CELLSAM_{kind}_DIR"] = own
+        main(Path(sys.argv[1]))
