@@ -13,6 +13,7 @@ from napari_cellsam.errors import CellsamError, RequestCancelledError, ServiceEr
 from napari_cellsam.types import Image, Mask, Prompt, SegmentOptions
 from napari_cellsam.widgets._automatic import Automatic, Rule
 from napari_cellsam.widgets._channel_memory import ChannelMemory
+from napari_cellsam.widgets._collecting import Collecting
 from napari_cellsam.widgets._correcting import Correcting
 from napari_cellsam.widgets._detections import DetectorBoxes
 from napari_cellsam.widgets._exporting import Exporting
@@ -90,13 +91,14 @@ class Session:
         self.review = Review(self)
         self.verifying = Verifying(self)
         self.measuring = Measuring(self, self._place.ledgers)
-        self.exporting = Exporting(self)
+        self.exporting, self.collecting = Exporting(self), Collecting(self)
         self.model_view = ModelView(self)
         self.journaling = Journaling(self, self._place.ledgers)
         self.folder = FolderWork(self)
         self._tools = (
             *(self.folder, self.hover, self.shapes, self.review, self.boxes, self.region),
             *(self.verifying, self.model_view, self.automatic, self.correcting, self.measuring, self.exporting),
+            self.collecting,
         )
         for tool in (*self._tools, self.prompting, self.journaling):
             if tool is not self.boxes:
@@ -186,15 +188,7 @@ class Session:
         self._place.set_channels(channels)
 
     def use_labels(self, layer: Labels) -> None:
-        """Write into a labels layer that the user chose.
-
-        Raises
-        ------
-        ImageShapeError
-            If its shape is not the image's.
-        OutputError
-            If it cannot be written.
-        """
+        """Write into a labels layer that the user chose; refuse one that does not fit, or cannot be written."""
         self._place.quiet()
         self._place.ledgers.choose(layer)
         self.changed.emit()
@@ -245,7 +239,7 @@ class Session:
         topic: str | None,
         slot: str | None = None,
     ) -> None:
-        """Ask the model for masks; ``done`` is called with them unless something newer of the topic was asked."""
+        """Ask the model for masks, as `Asking.decode`."""
         self._place.asking.decode(plane, prompts, done, topic=topic, slot=slot)
 
     # --- what is done to the labels

@@ -28,6 +28,7 @@ from napari_cellsam.widgets._section import push
 from napari_cellsam.widgets._service_section import ServiceSection
 from napari_cellsam.widgets._sessions import session_of
 from napari_cellsam.widgets._state_section import StateSection
+from napari_cellsam.widgets._train_section import TrainSection
 
 if TYPE_CHECKING:
     import napari
@@ -103,6 +104,7 @@ class SegmentDock(QWidget):
             "review": ReviewSection(session, buttons),
             "boxes": BoxesSection(session, session.boxes),
             "channels": ChannelsSection(session),
+            "train": TrainSection(session, buttons),
             "folder": FolderSection(session, buttons),
             "export": ExportSection(session, buttons),
             "service": ServiceSection(session),
