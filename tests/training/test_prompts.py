@@ -77,7 +77,8 @@ def test_the_target_of_a_window_is_the_disc_in_it():
     cells = cells_of(disc_labels((32, 32, 16)))
     # The window begins at the centre of the disc: a quarter of it fills the window.
     windows = torch.tensor([[32.5, 32.5, 48.5, 48.5], [0.0, 0.0, 64.0, 64.0], [-40.0, -40.0, -8.0, -8.0]])
-    target = window_targets(cells, torch.tensor([0, 0, 0]), windows, 16)
+    target, known = window_targets(cells, torch.tensor([0, 0, 0]), windows, 16)
+    assert known.shape == target.shape and known.min() == 1
     assert target.shape == (3, 16, 16) and target.min() >= 0 and target.max() <= 1
     assert target[0, 0, :12].min() == 1 and target[0, -1, -1] == 0
     assert float(target[0].mean()) == pytest.approx(torch.pi / 4, abs=0.05)
@@ -88,15 +89,16 @@ def test_the_target_of_a_window_is_the_disc_in_it():
 
 def test_other_cells_are_no_part_of_the_target():
     cells = cells_of(disc_labels((16, 16, 10), (45, 45, 10)))
-    target = window_targets(cells, torch.tensor([1]), torch.tensor([[0.0, 0.0, 64.0, 64.0]]), 16)
+    target, _ = window_targets(cells, torch.tensor([1]), torch.tensor([[0.0, 0.0, 64.0, 64.0]]), 16)
     assert target[0, :8, :8].max() == 0 and target[0, 11, 11] == 1
 
 
-def corrected(answer, truth, window=(0.0, 0.0, 32.0, 32.0)):
+def corrected(answer, truth, window=(0.0, 0.0, 32.0, 32.0), unknown=None):
     cells = cells_of(disc_labels((16, 16, 10)))
     prompts = draw_prompts(cells, torch.tensor([0]), no_guess(cells))._replace(windows=torch.tensor([window]))
     logits = torch.where(answer, 4.0, -4.0)[None]
-    return correct(prompts, logits, truth.float()[None]), logits
+    known = torch.ones(1, 16, 16) if unknown is None else 1 - unknown.float()[None]
+    return correct(prompts, logits, truth.float()[None], known), logits
 
 
 def test_the_corrective_click_lies_in_the_largest_error():
@@ -124,3 +126,20 @@ def test_a_right_answer_needs_no_click():
     truth[2:6, 2:6] = True
     prompts, _ = corrected(truth, truth)
     assert prompts.labels[0, -1] == -1
+
+
+def test_nobody_clicks_where_the_truth_is_unknown():
+    truth, answer, unknown = (torch.zeros(16, 16, dtype=torch.bool) for _ in range(3))
+    truth[2:6, 2:6] = answer[2:6, 2:6] = True
+    answer[10:, 10:] = True
+    assert corrected(answer, truth)[0].labels[0, -1] == 0
+    unknown[10:, 10:] = True
+    assert corrected(answer, truth, unknown=unknown)[0].labels[0, -1] == -1
+
+
+def test_the_target_of_a_window_says_where_it_is_known():
+    labels = disc_labels((16, 16, 10))
+    labels[:, :, 32:] = -1
+    cells = cells_of(labels)
+    target, known = window_targets(cells, torch.tensor([0]), torch.tensor([[0.0, 0.0, 64.0, 64.0]]), 16)
+    assert known[0, :, :8].min() == 1 and known[0, :, 8:].max() == 0 and target[0, :, 8:].max() == 0

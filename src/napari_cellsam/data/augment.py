@@ -29,11 +29,17 @@ class AugmentOptions:
         Standard deviation of the base-2 logarithm of the scaled diameter.
     largest_zoom
         Pictures are enlarged by this factor at the most, and shrunk to its inverse's half.
+    clahe_share
+        Share of crops whose local contrast was equalized.
+    damaged_share
+        Share of crops that go through `damage`.
     """
 
     diameter: float = 30.0
     spread: float = 0.65
     largest_zoom: float = 3.0
+    clahe_share: float = 0.7
+    damaged_share: float = 1.0
 
 
 def crop_at_random(

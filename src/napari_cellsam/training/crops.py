@@ -17,7 +17,7 @@ from napari_cellsam.data.synthetic import ARCHETYPES, synthesize
 from napari_cellsam.errors import OptionError
 from napari_cellsam.types import Image
 
-__all__ = ["CropOptions", "Crops", "mosaic"]
+__all__ = ["CropOptions", "Crops", "draw_crop", "draw_synthetic", "mosaic"]
 
 _SYNTHETIC_SIDE = 320
 _POOL = 32  # synthetic pictures of each archetype that are alive at a time
@@ -92,21 +92,25 @@ class Crops(IterableDataset[tuple[Tensor, Tensor]]):
         while True:
             synthetic = not self.groups or rng.random() < self.options.synthetic_share
             picture = _synthetic(pool, rng) if synthetic else self._real(rng)
-            yield self._crop(picture, rng)
+            yield draw_crop(picture, self.options, rng)
 
     def _real(self, rng: np.random.Generator) -> Picture:
         group = self.groups[rng.choice(len(self.groups), p=self.weights)]
         size = np.array([picture.labels.size for picture in group], float) ** 0.5
         return group[rng.choice(len(group), p=size / size.sum())]
 
-    def _crop(self, picture: Picture, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        options = self.options.augment
-        wanted = options.diameter * 2 ** rng.normal(0, options.spread)
-        zoom = float(np.clip(wanted / max(picture.diameter, 1.0), 0.5 / options.largest_zoom, options.largest_zoom))
-        channels = picture.channels[int(rng.random() < 0.7)]
-        crop, labels = crop_at_random(channels, picture.labels, self.options.side, zoom, rng)
-        crop = damage(mix_channels(crop, rng), rng)
-        return (crop * 255).round().to(torch.uint8), labels
+
+def draw_crop(picture: Picture, options: CropOptions, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Draw a crop of a picture: ``(3, side, side)`` uint8 and labels ``(side, side)`` int32."""
+    augment = options.augment
+    wanted = augment.diameter * 2 ** rng.normal(0, augment.spread)
+    zoom = float(np.clip(wanted / max(picture.diameter, 1.0), 0.5 / augment.largest_zoom, augment.largest_zoom))
+    channels = picture.channels[int(rng.random() < augment.clahe_share)]
+    crop, labels = crop_at_random(channels, picture.labels, options.side, zoom, rng)
+    crop = mix_channels(crop, rng)
+    if rng.random() < augment.damaged_share:
+        crop = damage(crop, rng)
+    return (crop * 255).round().to(torch.uint8), labels
 
 
 def _synthetic(pool: dict[str, list[Picture]], rng: np.random.Generator) -> Picture:
@@ -115,14 +119,18 @@ def _synthetic(pool: dict[str, list[Picture]], rng: np.random.Generator) -> Pict
     pictures = pool[name]
     if len(pictures) >= _POOL and rng.random() > 1 / _REUSE:
         return pictures[rng.integers(len(pictures))]
-    side = _SYNTHETIC_SIDE
-    made = synthesize(name, (side, side), rng)
-    image = Image(made.pixels, nuclear=made.nuclear, cell=made.cell, rgb=made.rgb)
-    picture = as_picture(image, made.labels, f"synthetic/{name}")
+    picture = draw_synthetic(name, rng)
     if len(pictures) >= _POOL:
         pictures.pop(0)
     pictures.append(picture)
     return picture
+
+
+def draw_synthetic(archetype: str, rng: np.random.Generator) -> Picture:
+    """Draw a synthetic picture of an archetype, labelled and prepared."""
+    made = synthesize(archetype, (_SYNTHETIC_SIDE, _SYNTHETIC_SIDE), rng)
+    image = Image(made.pixels, nuclear=made.nuclear, cell=made.cell, rgb=made.rgb)
+    return as_picture(image, made.labels, f"synthetic/{archetype}")
 
 
 def mosaic(pictures: Tensor, labels: Tensor, down: int, across: int) -> tuple[Tensor, Tensor]:
@@ -145,7 +153,8 @@ def mosaic(pictures: Tensor, labels: Tensor, down: int, across: int) -> tuple[Te
     """
     n = down * across
     place = torch.arange(len(labels), device=labels.device) % n
-    distinct = torch.where(labels > 0, labels.int() + (place * (int(labels.max()) + 1))[:, None, None].int(), 0)
+    apart = (place * (int(labels.max()) + 1))[:, None, None].int()
+    distinct = torch.where(labels > 0, labels.int() + apart, labels.int())
     laid = [
         part.unflatten(0, (-1, down, across)).movedim(1, -3).movedim(1, -2).flatten(-2).flatten(-3, -2)
         for part in (pictures, distinct)

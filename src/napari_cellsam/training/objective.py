@@ -30,7 +30,7 @@ def losses(model: CompactCellSam, pictures: Tensor, labels: Tensor, *, masks_onl
     pictures
         ``(B, 3, H, W)`` in 0-1.
     labels
-        ``(B, H, W)`` integers, 0 background.
+        ``(B, H, W)`` integers, 0 background; what is below 0 is unknown and costs nothing.
     masks_only
         Whether only the mask branch learns (second stage); it then also learns from corrective clicks.
 
@@ -78,10 +78,10 @@ def _guesses(found: Found, cells: Cells) -> Tensor:
 
 def _dense_losses(maps: DenseMaps, cells: Cells) -> dict[str, Tensor]:
     target = dense_targets(cells)
-    known = (target.cell >= 0).float()
+    known = target.known
     n_cells = max(len(cells.areas), 1)
     centre = (quality_focal_loss(maps.centre[:, 0], target.centre) * known).sum() / n_cells
-    within = (target.cell > 0).float() * (0.2 + target.centre)
+    within = (target.cell > 0).float() * known * (0.2 + target.centre)
     total = within.sum().clamp(min=1)
     extent = maps.extent.permute(0, 2, 3, 1)
     log_error = (F.smooth_l1_loss(extent, target.extent, reduction="none", beta=0.1).mean(-1) * within).sum() / total
@@ -162,20 +162,21 @@ def mask_losses(
     if len(chosen) == 0:
         return {}
     prompts = draw_prompts(cells, chosen, guesses)
-    target = window_targets(cells, chosen, prompts.windows, model.masks.side)
+    target, known = window_targets(cells, chosen, prompts.windows, model.masks.side)
     mask, quality = target.new_zeros(()), target.new_zeros(())
     for turn in range(rounds):
         logits, predicted = model.masks(features.embedding, features.fine, prompts)
-        cross = F.binary_cross_entropy_with_logits(logits, target, reduction="none").mean((1, 2))
-        mask = mask + (3 * cross + dice_loss(logits, target)).mean()
-        quality = quality + F.mse_loss(predicted, _iou(logits.detach(), target))
+        cross = F.binary_cross_entropy_with_logits(logits, target, weight=known, reduction="none").sum((1, 2))
+        cross = cross / known.sum((1, 2)).clamp(min=1)
+        mask = mask + (3 * cross + dice_loss(logits, target, known)).mean()
+        quality = quality + F.mse_loss(predicted, _iou(logits.detach(), target, known))
         if turn + 1 < rounds:
-            prompts = correct(prompts, logits.detach(), target)
+            prompts = correct(prompts, logits.detach(), target, known)
     return {"mask": 2 * mask / rounds, "quality": quality / rounds}
 
 
-def _iou(logits: Tensor, target: Tensor) -> Tensor:
-    """Return the IoU ``(N,)`` of masks with the truth."""
-    answer, truth = logits > 0, target > 0.5
+def _iou(logits: Tensor, target: Tensor, known: Tensor) -> Tensor:
+    """Return the IoU ``(N,)`` of masks with the truth, where that is known."""
+    answer, truth = (logits > 0) & (known > 0), target > 0.5
     both = (answer & truth).flatten(1).sum(1)
     return both / (answer | truth).flatten(1).sum(1).clamp(min=1)

@@ -92,18 +92,25 @@ def _cell_at(cells: Cells, chosen: Tensor, points: Tensor) -> Tensor:
     return torch.where(valid, under, torch.zeros_like(under))
 
 
-def window_targets(cells: Cells, chosen: Tensor, windows: Tensor, side: int) -> Tensor:
-    """Return the true masks over windows: ``(N, side, side)`` shares of covered area, 0-1."""
+def window_targets(cells: Cells, chosen: Tensor, windows: Tensor, side: int) -> tuple[Tensor, Tensor]:
+    """Return the true masks over windows, and where they are known.
+
+    Returns
+    -------
+    tuple of Tensor
+        ``(N, side, side)`` shares of covered area, 0-1; ``(N, side, side)`` 1 where all of the area is known, else 0.
+    """
     n = 2 * side
     step = (torch.arange(n, device=windows.device) + 0.5) / n
     x = windows[:, :1] + step * (windows[:, 2:3] - windows[:, :1])
     y = windows[:, 1:2] + step * (windows[:, 3:] - windows[:, 1:2])
     points = torch.stack((x[:, None].expand(-1, n, -1), y[:, :, None].expand(-1, -1, n)), -1).floor().flatten(1, 2)
-    hit = _cell_at(cells, chosen, points) == chosen[:, None] + 1
-    return F.avg_pool2d(hit.float().unflatten(1, (n, n))[:, None], 2)[:, 0]
+    under = _cell_at(cells, chosen, points).unflatten(1, (n, n))[:, None]
+    hit = under == chosen[:, None, None, None] + 1
+    return F.avg_pool2d(hit.float(), 2)[:, 0], 1 - F.max_pool2d((under < 0).float(), 2)[:, 0]
 
 
-def correct(prompts: WindowPrompts, logits: Tensor, target: Tensor) -> WindowPrompts:
+def correct(prompts: WindowPrompts, logits: Tensor, target: Tensor, known: Tensor) -> WindowPrompts:
     """Add the click that a person would make next: in the largest part of the error, and the answer so far.
 
     Parameters
@@ -112,13 +119,15 @@ def correct(prompts: WindowPrompts, logits: Tensor, target: Tensor) -> WindowPro
         What was asked.
     logits, target
         ``(N, side, side)`` what was answered and what is true.
+    known
+        ``(N, side, side)`` 1 where the truth is known, else 0: nobody would click there.
 
     Returns
     -------
     WindowPrompts
         The prompts with their last slot filled and the logits as previous mask.
     """
-    wrong = (logits > 0) != (target > 0.5)
+    wrong = ((logits > 0) != (target > 0.5)) & (known > 0)
     # Repeated averaging finds the middle of the widest part, much as an arg-max of the distance transform does.
     depth = F.avg_pool2d(F.avg_pool2d(wrong.float()[:, None], 5, 1, 2), 5, 1, 2)[:, 0] * wrong
     side = logits.shape[-1]

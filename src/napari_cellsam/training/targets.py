@@ -22,7 +22,7 @@ class Cells:
     Attributes
     ----------
     index
-        ``(B, H, W)`` int64: row of the cell under each pixel plus 1, 0 background, -1 ignored.
+        ``(B, H, W)`` int64: row of the cell under each pixel plus 1, 0 background, -1 ignored or unknown.
     picture
         ``(M,)`` which image of the batch.
     boxes
@@ -53,12 +53,15 @@ class DenseTargets(NamedTuple):
         ``(B, 2, h, w)`` in a cell; at a border.
     cell
         ``(B, h, w)`` as `Cells.index`.
+    known
+        ``(B, h, w)`` 1 where every pixel of the step is known, else 0.
     """
 
     centre: Tensor
     extent: Tensor
     inside: Tensor
     cell: Tensor
+    known: Tensor
 
 
 def cells_of(labels: Tensor, smallest: int = 12) -> Cells:
@@ -67,7 +70,7 @@ def cells_of(labels: Tensor, smallest: int = 12) -> Cells:
     Parameters
     ----------
     labels
-        ``(B, H, W)`` integers, 0 background.
+        ``(B, H, W)`` integers, 0 background; what is below 0 is unknown.
     smallest
         Cells with fewer visible pixels are ignored: neither wanted nor punished.
 
@@ -76,7 +79,7 @@ def cells_of(labels: Tensor, smallest: int = 12) -> Cells:
     Cells
         The cells in order of picture and label.
     """
-    labels = labels.long()
+    unknown, labels = labels < 0, labels.long().clamp(min=0)
     n_labels = int(labels.max()) + 1
     offset = torch.arange(len(labels), device=labels.device)[:, None, None] * n_labels
     keys = labels + offset
@@ -85,7 +88,7 @@ def cells_of(labels: Tensor, smallest: int = 12) -> Cells:
     keep[::n_labels] = False  # background
     row = torch.where(keep, keep.cumsum(0), -1)
     row[::n_labels] = 0
-    index = row[keys]
+    index = torch.where(unknown, -1, row[keys])
     return _measure(index, int(keep.sum()))
 
 
@@ -125,6 +128,7 @@ def dense_targets(cells: Cells, stride: int = 4) -> DenseTargets:
     cell = index[:, stride // 2 :: stride, stride // 2 :: stride].clone()
     height, width = cell.shape[1:]
     # A cell smaller than a step must own the step in which its centre lies.
+    known = 1 - F.max_pool2d((index < 0).float()[:, None], stride)[:, 0]
     column, row = (cells.centres / stride).long().unbind(-1)
     cell[cells.picture, row, column] = torch.arange(1, len(cells.areas) + 1, device=device)
     half = (stride - 1) / 2
@@ -132,7 +136,7 @@ def dense_targets(cells: Cells, stride: int = 4) -> DenseTargets:
     y = torch.arange(height, device=device)[:, None] * stride + half
     if len(cells.areas) == 0:
         empty = torch.zeros(cell.shape, device=device)
-        return DenseTargets(empty, empty[..., None].expand(-1, -1, -1, 4), _inside(index, stride), cell)
+        return DenseTargets(empty, empty[..., None].expand(-1, -1, -1, 4), _inside(index, stride), cell, known)
     under = (cell - 1).clamp(min=0)
     boxes, centres = cells.boxes[under], cells.centres[under]  # (B, h, w, 4), (B, h, w, 2)
     spread = ((boxes[..., 2:] - boxes[..., :2] + 1) * _SPREAD).clamp(min=_SMALLEST_SPREAD)
@@ -140,13 +144,18 @@ def dense_targets(cells: Cells, stride: int = 4) -> DenseTargets:
     centre = torch.where(cell > 0, (-0.5 * away).exp(), torch.zeros_like(away))
     centre[cells.picture, row, column] = 1.0
     reach = torch.stack((x - boxes[..., 0], y - boxes[..., 1], boxes[..., 2] - x, boxes[..., 3] - y), -1)
-    return DenseTargets(centre, reach.clamp(min=0.5).log(), _inside(index, stride), cell)
+    return DenseTargets(centre, reach.clamp(min=0.5).log(), _inside(index, stride), cell, known)
 
 
 def _inside(index: Tensor, stride: int) -> Tensor:
     """Return ``(B, 2, h, w)``: share of cell pixels in a step, and whether a cell's border runs through it."""
     covered = (index > 0).float()[:, None]
     border = torch.zeros_like(covered)
-    border[:, 0, 1:] = (index[:, 1:] != index[:, :-1]).float()
-    border[:, 0, :, 1:] += (index[:, :, 1:] != index[:, :, :-1]).float()
+    border[:, 0, 1:] = _differ(index[:, 1:], index[:, :-1])
+    border[:, 0, :, 1:] += _differ(index[:, :, 1:], index[:, :, :-1])
     return torch.cat((F.avg_pool2d(covered, stride), F.max_pool2d(border.clamp(max=1), stride)), 1)
+
+
+def _differ(a: Tensor, b: Tensor) -> Tensor:
+    """Return 1 where neighbours are of different cells; the end of what is known is no border."""
+    return ((a != b) & (a >= 0) & (b >= 0)).float()

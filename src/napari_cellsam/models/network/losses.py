@@ -56,19 +56,21 @@ def giou(a: Tensor, b: Tensor) -> Tensor:
     return inner / union - (outer - union) / outer.clamp(min=1e-6)
 
 
-def dice_loss(logits: Tensor, target: Tensor) -> Tensor:
+def dice_loss(logits: Tensor, target: Tensor, known: Tensor | None = None) -> Tensor:
     """Return 1 - Dice of each mask (Milletari et al., 3DV 2016).
 
     Parameters
     ----------
     logits, target
         ``(N, h, w)``; targets are 0-1.
+    known
+        ``(N, h, w)`` 1 where a pixel counts, else 0; None for everywhere.
 
     Returns
     -------
     Tensor
         ``(N,)``.
     """
-    p = logits.sigmoid().flatten(1)
-    t = target.flatten(1)
+    p, t = (x if known is None else x * known for x in (logits.sigmoid(), target))
+    p, t = p.flatten(1), t.flatten(1)
     return 1 - (2 * (p * t).sum(1) + 1) / (p.square().sum(1) + t.square().sum(1) + 1)
