@@ -6,6 +6,8 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from napari_cellsam.types.finetuning import TrainingProgress
+
 if TYPE_CHECKING:
     from napari_cellsam.types import Cell
 
@@ -45,7 +47,7 @@ class Found:
     cells: tuple[Cell, ...]
 
 
-Step = Aside | Advance | Found | None
+Step = Aside | Advance | Found | TrainingProgress | None
 """What a model yields: None only lets others go first."""
 
 Steps = Generator[Step, Any, Result]

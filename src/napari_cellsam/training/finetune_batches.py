@@ -1,0 +1,77 @@
+"""The batches of a fine-tuning: each follows from its number, so that a run that goes on is the same run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from napari_cellsam.data.dataset import Picture
+from napari_cellsam.data.retraining.pictures import RetrainingPicture
+from napari_cellsam.data.retraining.training_picture import as_training_picture
+from napari_cellsam.data.synthetic import ARCHETYPES
+from napari_cellsam.training.crops import CropOptions, draw_crop, draw_synthetic
+from napari_cellsam.training.lessons import known_labels
+
+__all__ = ["FinetuneBatches", "lesson", "synthetic_pictures"]
+
+_TRIES = 8
+_LEAST_KNOWN = 0.02  # share of a crop; of less it is drawn again
+
+
+def lesson(picture: RetrainingPicture) -> Picture:
+    """Prepare a corrected picture: its labels are -1 where nothing is known."""
+    from dataclasses import replace
+
+    return replace(as_training_picture(picture), labels=known_labels(picture))
+
+
+def synthetic_pictures(seed: int, n_each: int = 3) -> list[Picture]:
+    """Draw some synthetic pictures of each archetype."""
+    rng = np.random.default_rng([seed, 1])
+    return [draw_synthetic(name, rng) for name in ARCHETYPES for _ in range(n_each)]
+
+
+class FinetuneBatches:
+    """Draws the crops of each step.
+
+    Parameters
+    ----------
+    pictures
+        To learn from.
+    others
+        To be seen now and then.
+    options
+        Which crops; ``synthetic_share`` is the share of the others.
+    batch
+        Crops per step.
+    """
+
+    def __init__(self, pictures: Sequence[Picture], others: Sequence[Picture], options: CropOptions, batch: int):
+        self.pictures = [picture for picture in pictures if picture.diameter > 0]
+        self.others = [picture for picture in others if picture.diameter > 0]
+        self.options, self.batch = options, batch
+        sizes = np.array([_n_known(picture) for picture in self.pictures], float) ** 0.5
+        self._weights = sizes / sizes.sum()
+
+    def draw(self, step: int) -> tuple[Tensor, Tensor]:
+        """Return the crops ``(B, 3, side, side)`` uint8 and labels ``(B, side, side)`` int32 of a step."""
+        rng = np.random.default_rng([self.options.seed, 2, step])
+        crops, labels = zip(*(self._one(rng) for _ in range(self.batch)), strict=True)
+        return torch.stack(crops), torch.stack(labels)
+
+    def _one(self, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        if self.others and rng.random() < self.options.synthetic_share:
+            return draw_crop(self.others[rng.integers(len(self.others))], self.options, rng)
+        picture = self.pictures[rng.choice(len(self.pictures), p=self._weights)]
+        for _ in range(_TRIES):
+            crop, labels = draw_crop(picture, self.options, rng)
+            if float((labels >= 0).float().mean()) >= _LEAST_KNOWN:
+                break
+        return crop, labels
+
+
+def _n_known(picture: Picture) -> int:
+    return int((picture.labels >= 0).sum())

@@ -1,0 +1,142 @@
+"""The judging of models on held-out verified cells, before one takes another's place."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_cellsam.metrics.matching import match_labels
+from napari_cellsam.models.steps import Found, Steps, run_steps
+from napari_cellsam.training.lessons import known_labels
+from napari_cellsam.training.validation import click_centres
+from napari_cellsam.types import Prompt
+from napari_cellsam.types.finetuning import Figures, PictureFigures
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from napari_cellsam.data.retraining.pictures import RetrainingPicture
+    from napari_cellsam.engine import Model
+    from napari_cellsam.models.whole_image import SegmentSummary
+    from napari_cellsam.types import Image
+
+__all__ = ["evaluate_pair", "figures_of", "judge_steps"]
+
+_IOU = 0.6  # DeepCell's, as in the CellSAM paper
+_MOST_CLICKS = 200  # per picture; of more cells some are drawn
+
+
+def evaluate_pair(old: Model, new: Model, pictures: Sequence[RetrainingPicture]) -> tuple[Figures, Figures]:
+    """Judge two models on the same verified cells.
+
+    Parameters
+    ----------
+    old, new
+        Loaded models.
+    pictures
+        That neither has learned from.
+
+    Returns
+    -------
+    tuple of Figures
+        Before and after.
+    """
+    before, after = (run_steps(judge_steps(model, pictures)) for model in (old, new))
+    return before, after
+
+
+def judge_steps(model: Model, pictures: Sequence[RetrainingPicture], *, clicks: bool = True) -> Steps[Figures]:
+    """Judge a model, in steps.
+
+    Parameters
+    ----------
+    model
+        A loaded model; without a detector it is judged by clicks alone.
+    pictures
+        With their verified regions. Only cells in these count: what the model finds elsewhere is neither right nor
+        wrong.
+    clicks
+        Whether every cell is also clicked at, once.
+    """
+    judged = []
+    for picture in pictures:
+        known = known_labels(picture)
+        found = np.zeros(known.shape, np.int32)
+        if model.backend.can_detect:
+            found = yield from _found(model, picture.image)
+        ious: tuple[float, ...] = ()
+        if clicks:
+            ious = yield from _click_ious(model, picture.image, known)
+        judged.append(figures_of(picture.name, known, found, ious))
+        model.forget()
+    return Figures(tuple(judged))
+
+
+def figures_of(
+    name: str, known: NDArray[np.int32], found: NDArray[np.integer], click_ious: tuple[float, ...] = ()
+) -> PictureFigures:
+    """Return the figures of a picture.
+
+    Parameters
+    ----------
+    name
+        Of the picture.
+    known
+        ``(Y, X)`` of `known_labels`.
+    found
+        ``(Y, X)`` cells of the model. One of which half or more lies in the unknown does not count.
+    click_ious
+        As in `PictureFigures`.
+    """
+    area = np.bincount(found.ravel())
+    hidden = np.bincount(found[known < 0].ravel(), minlength=len(area))
+    counts_at_all = hidden * 2 < area
+    counted = np.where(counts_at_all[found], found, 0)
+    counts = match_labels(np.maximum(known, 0), counted, _IOU).counts
+    return PictureFigures(
+        name,
+        int(known.max(initial=0)),
+        counts.true_positives,
+        counts.false_positives,
+        counts.false_negatives,
+        click_ious,
+    )
+
+
+def _found(model: Model, image: Image) -> Generator[Any, Any, NDArray[np.int32]]:
+    """Return the model's labels ``(Y, X)``; its cells are for nobody else to see."""
+    labels = np.zeros(image.shape, np.int32)
+    steps: Steps[SegmentSummary] = model.segment_steps(image)
+    answer, n_cells = None, 0
+    try:
+        while True:
+            step = steps.send(answer)
+            answer = None
+            if isinstance(step, Found):
+                for cell in step.cells:
+                    n_cells += 1
+                    (y, x), (height, width) = cell.mask.corner, cell.mask.crop.shape
+                    labels[y : y + height, x : x + width][cell.mask.crop] = n_cells
+            answer = yield (step if callable(getattr(step, "work", None)) else None)
+    except StopIteration:
+        return labels
+    finally:
+        steps.close()
+
+
+def _click_ious(model: Model, image: Image, known: NDArray[np.int32]) -> Generator[Any, Any, tuple[float, ...]]:
+    """Return the IoU of each known cell's mask after one click at its centre, where the truth is known."""
+    numbers, centres = click_centres(np.maximum(known, 0))
+    if len(numbers) > _MOST_CLICKS:
+        drawn = np.random.default_rng(0).choice(len(numbers), _MOST_CLICKS, replace=False)
+        numbers, centres = numbers[drawn], centres[drawn]
+    if len(numbers) == 0:
+        return ()
+    [masks] = yield from model.prompt_steps(image, [model.ask([Prompt(inside=[centre]) for centre in centres])])
+    ious = []
+    for number, mask in zip(numbers, masks, strict=True):
+        truth, answer = known == number, mask.full(image.shape) & (known >= 0)
+        ious.append(float((truth & answer).sum() / max((truth | answer).sum(), 1)))
+    return tuple(ious)

@@ -1,0 +1,144 @@
+"""The pictures of a fine-tuning: what is learned from, what judges, and what is known of each."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_cellsam.data.dataset import DatasetEntry, list_entries
+from napari_cellsam.data.read import read_image
+from napari_cellsam.data.retraining.pictures import RetrainingPicture
+from napari_cellsam.data.retraining.retraining_set import RetrainingSet
+from napari_cellsam.errors import DatasetError
+from napari_cellsam.export.label_tiff import read_labels
+
+__all__ = ["Lessons", "known_labels", "n_known_cells", "picture_hash", "read_lessons", "with_judges"]
+
+_HELD_OUT = 0.2  # share of the cells of each picture, where no picture judges
+_LEAST_CELLS = 2
+
+
+@dataclass(frozen=True, eq=False)
+class Lessons:
+    """The pictures of a fine-tuning.
+
+    Attributes
+    ----------
+    train
+        To learn from.
+    val
+        To judge on; when empty, parts of the others are held out.
+    replay
+        Others, seen now and then so that they are not forgotten; synthetic pictures when empty.
+    """
+
+    train: tuple[RetrainingPicture, ...]
+    val: tuple[RetrainingPicture, ...] = ()
+    replay: tuple[RetrainingPicture, ...] = ()
+
+
+def read_lessons(folder: Path, replay: Path | None = None) -> Lessons:
+    """Read a data set for retraining.
+
+    Parameters
+    ----------
+    folder
+        As `RetrainingSet.open` takes it.
+    replay
+        Folder of labelled pictures that `list_entries` understands, in which every cell is outlined; its pictures of
+        the split ``"train"`` are used.
+
+    Raises
+    ------
+    DatasetError
+        If one of them cannot be used.
+    """
+    dataset = RetrainingSet.open(folder)
+    others = [_whole(entry) for entry in list_entries(replay, "train")] if replay else []
+    return Lessons(tuple(dataset.pictures("train")), tuple(dataset.pictures("val")), tuple(others))
+
+
+def _whole(entry: DatasetEntry) -> RetrainingPicture:
+    labels = read_labels(entry.mask).astype(np.uint32)
+    return RetrainingPicture(
+        read_image(entry.image), labels, np.ones(labels.shape, bool), entry.image.name, entry.group
+    )
+
+
+def known_labels(picture: RetrainingPicture) -> NDArray[np.int32]:
+    """Return what is known of a picture: ``(Y, X)`` cells from 1 without gaps, 0 background, -1 unknown.
+
+    A cell that is not wholly verified may go on where nobody looked: all of it is unknown.
+    """
+    numbers, flat = np.unique(picture.labels, return_inverse=True)
+    rows = flat.reshape(picture.labels.shape)  # 0 is background where there is any
+    doubtful = np.zeros(len(numbers), bool)
+    doubtful[np.unique(rows[~picture.verified])] = True
+    doubtful &= numbers > 0
+    kept = (numbers > 0) & ~doubtful
+    new = np.where(kept, kept.cumsum(), np.where(doubtful, -1, 0)).astype(np.int32)
+    labels = new[rows]
+    labels[~picture.verified] = -1
+    return labels
+
+
+def n_known_cells(pictures: Sequence[RetrainingPicture]) -> int:
+    """Return how many cells are wholly verified."""
+    return sum(int(known_labels(picture).max(initial=0)) for picture in pictures)
+
+
+def picture_hash(picture: RetrainingPicture) -> str:
+    """Return a name of all that can be learned from a picture: its pixels, labels and verified region."""
+    digest = hashlib.sha256(picture.image.image_id.encode())
+    for array in (picture.labels.astype("<u4"), np.packbits(picture.verified)):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def with_judges(lessons: Lessons) -> Lessons:
+    """Return lessons with something to judge on, and refuse those that teach nothing.
+
+    Where no picture judges, the cells at one end of each picture are taken out of what is learned and held out: a fifth
+    of them. That is less fair than a picture of its own, but new cells all the same.
+
+    Raises
+    ------
+    DatasetError
+        If there is not a single verified cell to learn from.
+    """
+    if n_known_cells(lessons.train) == 0:
+        raise DatasetError(
+            f"there is no cell to learn from in {len(lessons.train)} pictures for training: a cell counts if all of it "
+            "lies in the verified region. Verify some cells, or add pictures of the split 'train'"
+        )
+    if n_known_cells(lessons.val):
+        return lessons
+    parts = [_divided(picture) for picture in lessons.train]
+    judges = tuple(judge for _, judge in parts if judge is not None)
+    if not judges:
+        raise DatasetError(
+            "there are too few cells to hold some out and judge the new model on them; correct at least five cells"
+        )
+    return replace(lessons, train=tuple(part for part, _ in parts), val=judges)
+
+
+def _divided(picture: RetrainingPicture) -> tuple[RetrainingPicture, RetrainingPicture | None]:
+    """Return what is learned of a picture, and what is held out: all beyond a line across its longer side."""
+    from scipy import ndimage
+
+    labels = known_labels(picture)
+    n_cells = int(labels.max(initial=0))
+    if n_cells < _LEAST_CELLS:
+        return picture, None
+    axis = int(np.argmax(labels.shape))
+    starts = np.sort([box[axis].start for box in ndimage.find_objects(np.maximum(labels, 0))])
+    line = int(starts[min(int(n_cells * (1 - _HELD_OUT)), n_cells - 1)])
+    beyond = np.expand_dims(np.arange(labels.shape[axis]) >= line, 1 - axis)
+    learned = replace(picture, verified=picture.verified & ~beyond)
+    judge = replace(picture, verified=picture.verified & beyond, name=f"{picture.name} (held out)")
+    return (learned, judge) if n_known_cells([learned]) and n_known_cells([judge]) else (picture, None)
