@@ -10,15 +10,18 @@ from napari_cellsam.widgets._camera import camera_of
 from napari_cellsam.widgets._mouse import Mouse
 
 
-def drag(viewer, places, button=1, modifiers=()):
-    """Press, move along places on the screen, and release, as napari does; positions are half of the places."""
+def drag(viewer, places, button=1, modifiers=(), end=None):
+    """Press, move along places on the screen, and release, as napari does; positions are half of the places.
+
+    The button is released in the last place, or in another one: napari tells of the mouse every 5 ms at most.
+    """
     event = SimpleNamespace(
         type="mouse_press", pos=places[0], position=tuple(p / 2 for p in places[0]), button=button, modifiers=modifiers
     )
     running = [gen for gen in (callback(viewer, event) for callback in viewer.mouse_drag_callbacks) if gen is not None]
     running = [gen for gen in running if next(gen, "over") is None]
     pans = [camera_of(viewer).mouse_pan]
-    for kind, place in [("mouse_move", p) for p in places[1:]] + [("mouse_release", places[-1])]:
+    for kind, place in [("mouse_move", p) for p in places[1:]] + [("mouse_release", end or places[-1])]:
         event.type, event.pos, event.position = kind, place, tuple(p / 2 for p in place)
         running = [gen for gen in running if next(gen, "over") is None]
     return pans[0]
@@ -51,6 +54,18 @@ def test_a_drag_is_no_click(viewer, heard):
     drag(viewer, [(40, 60), (60, 60), (40, 60)])
     assert heard.clicks == []
     assert heard.strokes_heard == []
+
+
+def test_a_flick_is_a_drag_although_napari_tells_of_no_move(viewer, heard):
+    drag(viewer, [(40, 60)], end=(80, 60))
+    assert heard.clicks == []
+
+
+def test_a_stroke_reaches_to_where_the_button_is_released(viewer, heard):
+    heard.strokes = True
+    drag(viewer, [(40, 60), (60, 60)], end=(80, 70))
+    assert heard.strokes_heard == [[(20.0, 30.0), (30.0, 30.0), (40.0, 35.0)]]
+    assert heard.clicks == []
 
 
 def test_nothing_is_heard_while_clicks_are_not_wanted(viewer, heard):

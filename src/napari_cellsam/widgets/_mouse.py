@@ -79,16 +79,16 @@ class Mouse:
         position = tuple(map(float, event.position))
         outside = _BUTTONS[event.button] == "right" or "Shift" in {str(m) for m in event.modifiers}
         stroke = [position] if self._strokes_wanted() and event.button == 1 else None
+        moved, over = False, False
         with _held(self._viewer) if stroke else nullcontext():
-            yield
-            moved = False
-            while event.type == "mouse_move":
+            while not over:
+                yield
+                over = event.type != "mouse_move"  # the end counts too: napari may have left out the moves before it
                 moved = moved or max(abs(a - b) for a, b in zip(event.pos, start, strict=True)) > _MOST_MOVED_PX
                 if moved and stroke is None:
                     return
-                if stroke is not None:
+                if stroke is not None and tuple(map(float, event.position)) != stroke[-1]:
                     stroke.append(tuple(map(float, event.position)))
-                yield
         if moved and stroke is not None:
             self.stroked.emit(stroke)
         else:
