@@ -2,7 +2,8 @@
 
 Each can be moved by an environment variable: ``NAPARI_CELLSAM_CACHE_DIR`` (downloaded weights, embeddings),
 ``NAPARI_CELLSAM_CONFIG_DIR`` (accepted licences), ``NAPARI_CELLSAM_MODELS_DIR`` (models that the user added),
-``NAPARI_CELLSAM_JOURNALS_DIR`` (journals of what was done to images beside which nothing can be written).
+``NAPARI_CELLSAM_JOURNALS_DIR`` (journals of what was done to images beside which nothing can be written),
+``NAPARI_CELLSAM_TRAINING_DIR`` (learning curves, and checkpoints of trainings that were broken off).
 None is made before something is written into it.
 """
 
@@ -11,7 +12,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-__all__ = ["cache_dir", "config_dir", "journals_dir", "models_dir"]
+__all__ = ["cache_dir", "config_dir", "journals_dir", "models_dir", "training_dir"]
 
 _APPLICATION = "napari-cellsam"
 
@@ -42,6 +43,13 @@ def journals_dir() -> Path:
     from platformdirs import user_data_path
 
     return _moved("JOURNALS") or user_data_path(_APPLICATION, appauthor=False) / "journals"
+
+
+def training_dir() -> Path:
+    """Return the folder for learning curves, and for checkpoints of trainings that were broken off."""
+    from platformdirs import user_data_path
+
+    return _moved("TRAINING") or user_data_path(_APPLICATION, appauthor=False) / "training"
 
 
 def _moved(name: str) -> Path | None:

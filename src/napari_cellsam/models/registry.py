@@ -15,6 +15,7 @@ from napari_cellsam.models import fetch
 from napari_cellsam.models.spec import LocalWeights, ModelSpec, RemoteWeights, Weights, check_name
 from napari_cellsam.settings import models_dir
 from napari_cellsam.types import SegmentOptions
+from napari_cellsam.types.finetuning import TrainingRecord
 
 if TYPE_CHECKING:
     from napari_cellsam.models.weights import CheckpointInfo
@@ -25,6 +26,7 @@ __all__ = [
     "ModelNotes",
     "add_model",
     "add_remote_model",
+    "check_free",
     "find_model",
     "find_weights",
     "is_packaged",
@@ -52,6 +54,8 @@ class ModelNotes:
         Height and width of the network's field in pixels; that of the architecture when None.
     defaults
         Options where none are given.
+    training
+        Where it comes from, if it was fine-tuned here.
     """
 
     description: str = ""
@@ -59,6 +63,7 @@ class ModelNotes:
     licence_url: str = ""
     input_side: int | None = None
     defaults: SegmentOptions = field(default_factory=SegmentOptions)
+    training: TrainingRecord | None = None
 
 
 def list_models() -> list[ModelSpec]:
@@ -143,7 +148,7 @@ def add_model(
     OutputError
         If the models folder cannot be written.
     """
-    _check_free(name)
+    check_free(name)
     path = Path(path).expanduser().absolute()
     if not path.is_file():
         raise ModelNotFoundError(f"there is no weights file {path}")
@@ -189,7 +194,7 @@ def add_remote_model(
     OutputError
         If the cache or the models folder cannot be written.
     """
-    _check_free(name)
+    check_free(name)
     draft = ModelSpec(name, "unknown", weights, _PUBLISHED_INPUT_SIDE)
     info = inspect(fetch.weights_path(draft, downloader))
     return _register(name, weights, info, notes)
@@ -217,6 +222,21 @@ def remove_model(name: str) -> None:
                 copy.unlink()
     except OSError as error:
         raise OutputError(f"model {name} cannot be removed: {error}") from error
+
+
+def check_free(name: str) -> None:
+    """Refuse a name for a new model that cannot be one or is taken.
+
+    Raises
+    ------
+    ModelError
+        If that is so.
+    """
+    check_name(name)
+    if is_packaged(name):
+        raise ModelError(f"the name {name!r} is reserved; choose another")
+    if name in _paths():
+        raise ModelError(f"there is a model {name!r} already; choose another name, or remove that one first")
 
 
 def _paths() -> dict[str, Path]:
@@ -248,15 +268,6 @@ def _read(path: Path) -> ModelSpec:
     return spec
 
 
-def _check_free(name: str) -> None:
-    """Refuse a name that cannot be one or is taken."""
-    check_name(name)
-    if is_packaged(name):
-        raise ModelError(f"the name {name!r} is reserved; choose another")
-    if name in _paths():
-        raise ModelError(f"there is a model {name!r} already; choose another name, or remove that one first")
-
-
 def _register(name: str, weights: Weights, info: CheckpointInfo, notes: ModelNotes | None) -> ModelSpec:
     """Write the specification of an inspected checkpoint."""
     notes = notes or ModelNotes()
@@ -270,6 +281,7 @@ def _register(name: str, weights: Weights, info: CheckpointInfo, notes: ModelNot
         description=notes.description,
         can_detect=info.can_detect,
         defaults=notes.defaults,
+        training=notes.training,
     )
     make_folder(models_dir())
     with whole_file(models_dir() / f"{name}.json") as temporary:

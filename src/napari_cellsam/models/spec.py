@@ -7,8 +7,11 @@ import re
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import msgspec
+
 from napari_cellsam.errors import ModelError, OptionError
 from napari_cellsam.types import SegmentOptions
+from napari_cellsam.types.finetuning import TrainingRecord
 
 __all__ = ["LocalWeights", "ModelSpec", "PackagedWeights", "RemoteWeights", "check_name"]
 
@@ -97,6 +100,8 @@ class ModelSpec:
         Whether it finds cells by itself, or only outlines what is pointed at.
     defaults
         Options where the user gives none.
+    training
+        Where it comes from, if it was fine-tuned on this machine.
     """
 
     name: str
@@ -109,6 +114,7 @@ class ModelSpec:
     description: str = ""
     can_detect: bool = True
     defaults: SegmentOptions = field(default_factory=SegmentOptions)
+    training: TrainingRecord | None = None
 
     def __post_init__(self) -> None:
         check_name(self.name)
@@ -118,6 +124,8 @@ class ModelSpec:
     def to_json(self) -> str:
         """Return the specification as JSON; options that are None are left out."""
         values = asdict(self)
+        if self.training is None:
+            del values["training"]
         values["defaults"] = {key: value for key, value in values["defaults"].items() if value is not None}
         return json.dumps(values, indent=2, ensure_ascii=False) + "\n"
 
@@ -134,6 +142,8 @@ class ModelSpec:
             values = json.loads(text)
             values["weights"] = _weights(values["weights"])
             values["defaults"] = SegmentOptions(**values.get("defaults", {}))
+            if "training" in values:
+                values["training"] = msgspec.convert(values["training"], TrainingRecord)
             return cls(**values)
         except KeyError as error:
             raise ModelError(f"a model specification lacks the field {error}") from error

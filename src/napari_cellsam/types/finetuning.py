@@ -92,7 +92,8 @@ class TrainingProgress:
     Attributes
     ----------
     stage
-        What is being done, in a word or two for the user.
+        What is being done: ``"before"`` and ``"after"`` are the judging of the parent and of the new model, the others
+        (``"joint"``, ``"detector"``, ``"masks"``) the stages in which it learns.
     step
         Optimizer steps so far.
     share
@@ -210,8 +211,10 @@ class TrainingRecord:
 
     @property
     def is_better(self) -> bool:
-        """Whether it is no worse than its parent on the held-out cells."""
-        return self.after.f1 >= self.before.f1
+        """Whether it is no worse than its parent on the held-out cells: by F1, and if that is equal by clicks."""
+        if self.after.f1 != self.before.f1:
+            return self.after.f1 > self.before.f1
+        return not self.after.click_iou < self.before.click_iou  # NaN without cells
 
 
 def _f1(found: int, invented: int, missed: int) -> float:
