@@ -15,9 +15,11 @@ import psutil
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
+from napari_cellsam.data.retraining.pictures import RetrainingPicture
 from napari_cellsam.service import convert
 from napari_cellsam.service.arrays import pack
 from napari_cellsam.service.codec import encode_request
+from napari_cellsam.service.convert_lessons import lesson_data
 from napari_cellsam.service.messages import (
     Cancel,
     DetectBoxes,
@@ -29,8 +31,11 @@ from napari_cellsam.service.messages import (
     Request,
     SegmentImage,
     SegmentPrompts,
+    StopTraining,
+    TrainModel,
 )
 from napari_cellsam.types import Image, LowResLogits, Prompt, SegmentOptions
+from napari_cellsam.types.finetuning import FinetuneOptions
 
 N_CASES = int(os.environ.get("NAPARI_CELLSAM_FUZZ_CASES", "300"))
 fuzzed = settings(
@@ -57,6 +62,7 @@ def good_requests() -> tuple[Request, ...]:
     )
     options = SegmentOptions(diameter="auto", overlap=0.25, box_score=0.5)
     arrays = {"a": pack(np.zeros((2, 3), np.float16), compress=True)}
+    picture = RetrainingPicture(image, np.ones((30, 30), np.uint32), np.ones((30, 30), bool), "p", "g")
     return (
         convert.image_data(image, compress=True),
         convert.image_data(image),
@@ -66,6 +72,8 @@ def good_requests() -> tuple[Request, ...]:
         SegmentImage(image=ref, options=options),
         FetchFeatures(image=ref, prompts=prompts),
         PutFeatures(entries=(FeatureEntry(key="k", arrays=arrays),)),
+        TrainModel(name="n", train=(lesson_data(picture),), options=FinetuneOptions(steps=1)),
+        StopTraining(name="n"),
         Cancel(request_id="r"),
         GetInfo(),
     )

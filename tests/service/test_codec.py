@@ -25,6 +25,7 @@ from napari_cellsam.service.messages import (
     GetInfo,
     ImageKept,
     ImageRef,
+    Learning,
     LimitsInfo,
     MasksFound,
     ModelInfo,
@@ -38,13 +39,20 @@ from napari_cellsam.service.messages import (
     SegmentImage,
     SegmentPrompts,
     ServiceInfo,
+    Trained,
+    TrainingStopped,
     Waiting,
 )
 from napari_cellsam.types import Image, Mask, SegmentOptions
+from napari_cellsam.types.finetuning import Figures, FinetuneOptions, PictureFigures, TrainingProgress, TrainingRecord
 
 REF = ImageRef(image_id="0" * 32, shape=(30, 40))
 ARRAY = convert.pack(np.zeros((2, 4), np.float32))
 MASK = convert.mask_data(Mask(np.ones((3, 3), bool), (1, 2), 0.5))
+JUDGED = Figures((PictureFigures("p", 3, 2, 1, 1, (0.5, 0.75, 1.0)),))
+RECORD = TrainingRecord(
+    "compact", "0" * 64, ("a",), ("b",), "synthetic pictures", JUDGED, JUDGED, FinetuneOptions(), "2026-11-21", 4, 1.5
+)
 RESULTS = (
     ImageKept(image_id="a"),
     Prefetched(n_encoded=1, n_cached=2, diameter=None, seconds=0.5),
@@ -54,6 +62,8 @@ RESULTS = (
     FeaturesFound(weights_id="w", entries=(FeatureEntry(key="k", arrays={"a": ARRAY}),)),
     FeaturesKept(n_entries=2),
     Cancelled(found=True),
+    Trained(name="n", record=RECORD),
+    TrainingStopped(found=False),
     ServiceInfo(
         version="1",
         protocol=1,
@@ -69,6 +79,7 @@ FRAMES = (
     Waiting(n_ahead=3),
     Progress(stage="segmenting", done=1, total=9),
     CellsFound(cells=(CellData(mask=MASK, score=0.9),)),
+    Learning(progress=TrainingProgress("joint", 3, 0.5, {"mask": 0.25}, f1=0.75)),
     Failure(error="PromptError", message="nö"),
     *(Reply(result=result) for result in RESULTS),
 )

@@ -14,6 +14,7 @@ import typer
 from napari_cellsam.cli.dataset import dataset
 from napari_cellsam.cli.evaluate import evaluate
 from napari_cellsam.cli.export import export, import_cells
+from napari_cellsam.cli.finetune import finetune
 from napari_cellsam.cli.models import models
 from napari_cellsam.cli.replay import replay
 from napari_cellsam.cli.segment import segment
@@ -35,6 +36,7 @@ app.command()(evaluate)
 app.command()(export)
 app.command("import")(import_cells)
 app.command()(replay)
+app.command()(finetune)
 app.command()(serve)
 app.command()(train)
 app.add_typer(dataset, name="dataset")

@@ -52,6 +52,9 @@ def serve(  # noqa: PLR0913 - each argument is an option of the command
     precision: Annotated[Precision, typer.Option(help="Type of numbers on the device.")] = Precision.auto,
     certificate: Annotated[Path | None, typer.Option(help="Certificate for TLS, in PEM format.")] = None,
     key: Annotated[Path | None, typer.Option(help="Key of the certificate, in PEM format.")] = None,
+    allow_training: Annotated[
+        bool, typer.Option("--allow-training", help="Let clients have models trained, which all can use then.")
+    ] = False,
     metrics: Annotated[bool, typer.Option("--metrics", help="Show Prometheus metrics at /metrics.")] = False,
     max_body_mib: Annotated[int, typer.Option(min=1, help="Largest request.")] = 1024,
     max_pixels: Annotated[int, typer.Option(min=1, help="Most pixels of one image.")] = 400_000_000,
@@ -90,7 +93,7 @@ def serve(  # noqa: PLR0913 - each argument is an option of the command
     figures = Metrics() if metrics else None
     with (
         _stopped_by_signals() as stop,
-        Service(pool, limits, observer=figures) as service,
+        Service(pool, limits, trains=allow_training, observer=figures) as service,
         listening(service, tokens, options, figures) as server,
     ):
         _say(server, where, options.certificate is not None, host)

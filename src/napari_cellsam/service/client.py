@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Self
 
 from napari_cellsam.errors import ImageNotCachedError, MessageError
 from napari_cellsam.service import convert
+from napari_cellsam.service.expecting import expect
 from napari_cellsam.service.gathering import Gathering
 from napari_cellsam.service.messages import (
     BoxesFound,
@@ -30,6 +31,7 @@ from napari_cellsam.service.messages import (
     SegmentPrompts,
     ServiceInfo,
 )
+from napari_cellsam.service.training_requests import TrainingRequests
 from napari_cellsam.service.transport import ImageNotSentError
 from napari_cellsam.service.uploads import Uploads
 from napari_cellsam.types import Image, SegmentOptions
@@ -43,11 +45,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Client"]
 
-Answer = TypeVar("Answer")
 _MAX_SENT_ANEW = 3
 
 
-class Client:
+class Client(TrainingRequests):
     """Ask a service what a `Model` does, with the same answers.
 
     Images are sent when the service does not have them, and again when it has forgotten them. Methods wait for the
@@ -63,13 +64,12 @@ class Client:
     """
 
     def __init__(self, transport: Transport, model: str = "") -> None:
-        self._transport = transport
-        self.model = model
+        super().__init__(transport, model)
         self._uploads = Uploads()
 
     def info(self, *, call: Call | None = None) -> ServiceInfo:
         """Return what the service is: version, device, models and limits."""
-        return _expect(ServiceInfo, self._transport.send(GetInfo(), call=call))
+        return expect(ServiceInfo, self._transport.send(GetInfo(), call=call))
 
     def prefetch(
         self,
@@ -94,7 +94,7 @@ class Client:
         request = Prefetch(
             image=convert.ref_of(image), model=self.model, options=options or SegmentOptions(), around=around
         )
-        return _expect(Prefetched, self._ask(image, request, call=call))
+        return expect(Prefetched, self._ask(image, request, call=call))
 
     def detect(
         self, image: Image | ArrayLike, box_score: float | None = None, *, call: Call | None = None
@@ -110,7 +110,7 @@ class Client:
         """
         image = _as_image(image)
         request = DetectBoxes(image=convert.ref_of(image), model=self.model, box_score=box_score)
-        return convert.detections_of(_expect(BoxesFound, self._ask(image, request, call=call)))
+        return convert.detections_of(expect(BoxesFound, self._ask(image, request, call=call)))
 
     def segment_prompts(
         self,
@@ -159,7 +159,7 @@ class Client:
             logits=logits,
         )
         answer = self._ask(image, request, slot=slot, call=call, send_image=send_image)
-        masks = _expect(MasksFound, answer).masks
+        masks = expect(MasksFound, answer).masks
         if len(masks) != len(prompts):
             raise MessageError(f"the service answered {len(prompts)} prompts with {len(masks)} masks")
         return [convert.mask_of(mask, image.shape) for mask in masks]
@@ -197,7 +197,7 @@ class Client:
                 on_progress(frame.done, frame.total)
 
         request = SegmentImage(image=convert.ref_of(image), model=self.model, options=options or SegmentOptions())
-        end = _expect(Segmented, self._ask(image, request, call=call, on_frame=take))
+        end = expect(Segmented, self._ask(image, request, call=call, on_frame=take))
         return gathering.segmentation(end.n_cells, end.diameter, end.notes)
 
     def fetch_features(
@@ -222,7 +222,7 @@ class Client:
             model=self.model,
             options=options or SegmentOptions(),
         )
-        return _expect(FeaturesFound, self._ask(image, request, call=call))
+        return expect(FeaturesFound, self._ask(image, request, call=call))
 
     def put_features(self, entries: Sequence[FeatureEntry], *, call: Call | None = None) -> int:
         """Give a service of one's own features that another one has computed.
@@ -238,7 +238,7 @@ class Client:
             How many are in its cache now.
         """
         request = PutFeatures(entries=tuple(entries), model=self.model)
-        return _expect(FeaturesKept, self._transport.send(request, call=call)).n_entries
+        return expect(FeaturesKept, self._transport.send(request, call=call)).n_entries
 
     def close(self) -> None:
         """Cancel what is under way and let go of the service."""
@@ -278,16 +278,9 @@ class Client:
 
     def _put(self, image: Image, call: Call | None) -> None:
         """Send an image."""
-        kept = _expect(ImageKept, self._transport.send(convert.image_data(image), call=call))
+        kept = expect(ImageKept, self._transport.send(convert.image_data(image), call=call))
         if kept.image_id != image.image_id:
             raise MessageError(f"image {image.image_id} was sent, but the service has kept {kept.image_id}")
-
-
-def _expect(kind: type[Answer], answer: object) -> Answer:
-    """Return an answer of the kind that a request has."""
-    if not isinstance(answer, kind):
-        raise MessageError(f"the service answered with {type(answer).__name__}; expected {kind.__name__}")
-    return answer
 
 
 def _as_image(image: Image | ArrayLike) -> Image:

@@ -33,6 +33,8 @@ from napari_cellsam.service.messages import (
     PutImage,
     Reply,
     ServiceInfo,
+    StopTraining,
+    TrainingStopped,
 )
 from napari_cellsam.service.observer import Guarded, ServiceObserver, Silent
 from napari_cellsam.service.pulse import Pulse
@@ -40,6 +42,7 @@ from napari_cellsam.service.register import Register
 from napari_cellsam.service.scheduler import CLOSING, Scheduler
 from napari_cellsam.service.submission import Submission
 from napari_cellsam.service.ticket import Ticket
+from napari_cellsam.service.training_jobs import TrainingJobs
 
 if TYPE_CHECKING:
     from napari_cellsam.service.messages import Envelope, Frame, Request, Result
@@ -66,6 +69,8 @@ class Service:
         What it keeps, and what it refuses.
     private
         Whether it belongs to one user, and takes features computed elsewhere.
+    trains
+        Whether clients may have models trained; if it is private when None.
     observer
         Is told what it does.
     pulse_s
@@ -78,6 +83,7 @@ class Service:
         limits: Limits | None = None,
         private: bool = False,
         *,
+        trains: bool | None = None,
         observer: ServiceObserver | None = None,
         pulse_s: float = 2.0,
     ) -> None:
@@ -88,7 +94,8 @@ class Service:
         self._images = ImageCache(self.limits.image_bytes)
         self._aside = ThreadPoolExecutor(_N_ASIDE, thread_name_prefix="napari-cellsam aside")
         self._scheduler = Scheduler(self._aside, self.limits, self._observer)
-        self._jobs = JobMaker(models, self._images, self.limits, self._observer, private)
+        self._trainings = TrainingJobs(models, self.limits, private if trains is None else trains)
+        self._jobs = JobMaker(models, self._images, self.limits, self._observer, self._trainings, private)
         self._register = Register(self.limits, self._observer)
         self._pulse = Pulse(
             self._register.tickets, self._scheduler.n_ahead, every_s=pulse_s, patience_s=self.limits.idle_timeout_s
@@ -166,6 +173,7 @@ class Service:
                 max_waiting=limits.max_waiting,
             ),
             private=self._private,
+            trains=self._trainings.allowed,
         )
 
     def close(self, grace_s: float = 5.0) -> None:
@@ -226,6 +234,9 @@ class Service:
             self._register.add(ticket)
             found = self._register.cancel(ticket.client_id, request.request_id)
             ticket.reply(Reply(result=Cancelled(found=found)))
+        elif isinstance(request, StopTraining):
+            self._register.add(ticket)
+            ticket.reply(Reply(result=TrainingStopped(found=self._trainings.stop(ticket.client_id, request.name))))
         elif isinstance(request, GetInfo):
             self._errand(ticket, self.info)
         elif isinstance(request, PutImage):

@@ -24,10 +24,12 @@ from napari_cellsam.types import Image, Prompt
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
+    from napari_cellsam.data.retraining.pictures import RetrainingPicture
     from napari_cellsam.service.client import Client
-    from napari_cellsam.service.messages import Prefetched, ServiceInfo
+    from napari_cellsam.service.messages import Prefetched, ServiceInfo, Trained
     from napari_cellsam.service.transport import Call
     from napari_cellsam.types import Cell, Detections, Mask, Segmentation, SegmentOptions
+    from napari_cellsam.types.finetuning import FinetuneOptions, TrainingProgress
 
 __all__ = ["HomeDecoding", "Mode"]
 
@@ -165,6 +167,23 @@ class HomeDecoding:
         if self._mode == "home" or (self._latency.server or 0.0) > _WORTH_FETCHING_S:
             self._bring_home(image, prompts, options)
         return masks
+
+    def train(
+        self,
+        train: Sequence[RetrainingPicture],
+        val: Sequence[RetrainingPicture],
+        name: str,
+        options: FinetuneOptions | None = None,
+        *,
+        on_progress: Callable[[TrainingProgress], None] | None = None,
+        call: Call | None = None,
+    ) -> Trained:
+        """Let the distant service make a new model, as `Client.train`."""
+        return self._remote.train(train, val, name, options, on_progress=on_progress, call=call)
+
+    def stop_training(self, name: str, *, call: Call | None = None) -> bool:
+        """End a training early, as `Client.stop_training`."""
+        return self._remote.stop_training(name, call=call)
 
     def wait_until_home(self, timeout_s: float | None = None) -> bool:
         """Wait for features that are on their way; return whether anything can be decoded at home."""

@@ -28,6 +28,7 @@ from napari_cellsam.service.messages import (
     Segmented,
     SegmentImage,
     SegmentPrompts,
+    TrainModel,
 )
 from napari_cellsam.service.running import Job, JobSteps
 from napari_cellsam.service.turns import Urgency
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from napari_cellsam.service.model_pool import ModelPool
     from napari_cellsam.service.observer import ServiceObserver
     from napari_cellsam.service.ticket import Ticket
+    from napari_cellsam.service.training_jobs import TrainingJobs
     from napari_cellsam.types import Image, Prompt
 
     AboutImage = SegmentPrompts | FetchFeatures | Prefetch | DetectBoxes | SegmentImage
@@ -67,12 +69,20 @@ class JobMaker:
         What is refused.
     observer
         Is told what was in the caches.
+    trainings
+        Makes the jobs of trainings.
     private
         Whether features are taken from others.
     """
 
     def __init__(
-        self, models: ModelPool, images: ImageCache, limits: Limits, observer: ServiceObserver, private: bool
+        self,
+        models: ModelPool,
+        images: ImageCache,
+        limits: Limits,
+        observer: ServiceObserver,
+        trainings: TrainingJobs,
+        private: bool,
     ) -> None:
         self._models, self._images, self._limits = models, images, limits
         self._observer = observer
@@ -84,6 +94,7 @@ class JobMaker:
             DetectBoxes: self._detect,
             SegmentImage: self._segment,
             PutFeatures: self._put,
+            TrainModel: trainings.make,
         }
 
     def make(self, request: object, ticket: Ticket) -> Job:

@@ -65,7 +65,7 @@ class ModelPool:
     ) -> None:
         self.names = tuple(dict.fromkeys(names)) or _all_names()
         self.device = device
-        self._precision = precision
+        self.precision = precision
         self._limits = limits or Limits()
         self._loader = loader or _load
         self._lock = threading.Lock()
@@ -86,6 +86,11 @@ class ModelPool:
                 f"this service does not offer model {name[:80]!r}; its models are {', '.join(self.names)}"
             )
         return name or self.names[0]
+
+    def offer(self, name: str) -> None:
+        """Offer one more model from now on."""
+        with self._lock:
+            self.names = tuple(dict.fromkeys((*self.names, name)))
 
     def is_loaded(self, name: str) -> bool:
         """Tell whether a model is in memory."""
@@ -122,7 +127,7 @@ class ModelPool:
         return self._loader(
             name,
             self.device,
-            self._precision,
+            self.precision,
             store=self._features(),
             feature_bytes=self._limits.feature_bytes,
         )
@@ -150,9 +155,9 @@ class ModelPool:
         model = self._loaded(name)
         try:
             spec = find_model(name)
-            title, licence = spec.description, spec.licence
+            title, licence, training = spec.description, spec.licence, spec.training
         except ModelNotFoundError:  # a path
-            title, licence = "", _UNKNOWN
+            title, licence, training = "", _UNKNOWN, None
         return ModelInfo(
             name=name,
             title=title or name,
@@ -160,6 +165,7 @@ class ModelPool:
             weights_id="" if model is None else model.weights_id,
             loaded=model is not None,
             can_detect=None if model is None else model.backend.can_detect,
+            training=training,
         )
 
 

@@ -13,11 +13,12 @@ from napari_cellsam.errors import CellsamError, RequestReplacedError, ServiceUna
 from napari_cellsam.models.steps import Advance, Aside, Found
 from napari_cellsam.service import convert
 from napari_cellsam.service.limits import Limits
-from napari_cellsam.service.messages import CellsFound, Progress
+from napari_cellsam.service.messages import CellsFound, Learning, Progress
 from napari_cellsam.service.observer import ServiceObserver, Silent
 from napari_cellsam.service.running import Job, Running
 from napari_cellsam.service.turns import Turns, Urgency
 from napari_cellsam.service.waiting_line import WaitingLine
+from napari_cellsam.types.finetuning import TrainingProgress
 
 if TYPE_CHECKING:
     from napari_cellsam.service.messages import Frame
@@ -277,4 +278,4 @@ def _frame_of(step: object) -> Frame | None:
         return Progress(stage=step.stage, done=step.done, total=step.total)
     if isinstance(step, Found):
         return CellsFound(cells=tuple(map(convert.cell_data, step.cells))) if step.cells else None
-    return None
+    return Learning(progress=step) if isinstance(step, TrainingProgress) else None

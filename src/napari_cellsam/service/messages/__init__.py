@@ -14,6 +14,7 @@ from napari_cellsam.service.messages.answers import (
     FeaturesKept,
     Frame,
     ImageKept,
+    Learning,
     LimitsInfo,
     MasksFound,
     ModelInfo,
@@ -23,6 +24,8 @@ from napari_cellsam.service.messages.answers import (
     Result,
     Segmented,
     ServiceInfo,
+    Trained,
+    TrainingStopped,
     Waiting,
 )
 from napari_cellsam.service.messages.parts import (
@@ -43,12 +46,15 @@ from napari_cellsam.service.messages.requests import (
     Envelope,
     FetchFeatures,
     GetInfo,
+    LessonData,
     Prefetch,
     PutFeatures,
     PutImage,
     Request,
     SegmentImage,
     SegmentPrompts,
+    StopTraining,
+    TrainModel,
 )
 
 __all__ = [
@@ -71,6 +77,8 @@ __all__ = [
     "GetInfo",
     "ImageKept",
     "ImageRef",
+    "Learning",
+    "LessonData",
     "LimitsInfo",
     "LogitsData",
     "MaskData",
@@ -90,5 +98,9 @@ __all__ = [
     "SegmentPrompts",
     "Segmented",
     "ServiceInfo",
+    "StopTraining",
+    "TrainModel",
+    "Trained",
+    "TrainingStopped",
     "Waiting",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from napari_cellsam.service.messages.parts import ArrayData, CellData, FeatureEntry, MaskData, Message
+from napari_cellsam.types.finetuning import TrainingProgress, TrainingRecord
 
 __all__ = [
     "BoxesFound",
@@ -13,6 +14,7 @@ __all__ = [
     "FeaturesKept",
     "Frame",
     "ImageKept",
+    "Learning",
     "LimitsInfo",
     "MasksFound",
     "ModelInfo",
@@ -22,6 +24,8 @@ __all__ = [
     "Result",
     "Segmented",
     "ServiceInfo",
+    "Trained",
+    "TrainingStopped",
     "Waiting",
 ]
 
@@ -91,6 +95,19 @@ class FeaturesKept(Message, frozen=True, kw_only=True, tag="features_kept"):
     n_entries: int
 
 
+class Trained(Message, frozen=True, kw_only=True, tag="trained"):
+    """The name of a new model, which the service offers from now on, where it comes from and how good it is."""
+
+    name: str
+    record: TrainingRecord
+
+
+class TrainingStopped(Message, frozen=True, kw_only=True, tag="training_stopped"):
+    """Whether there was such a training; it ends within a step or two, and is answered as if its time were up."""
+
+    found: bool
+
+
 class Cancelled(Message, frozen=True, kw_only=True, tag="cancelled"):
     """Whether the request was still waiting or running."""
 
@@ -110,6 +127,8 @@ class ModelInfo(Message, frozen=True, kw_only=True):
         Whether it is in memory.
     can_detect
         Whether it finds cells by itself; None until it is loaded.
+    training
+        Where it comes from, if it was fine-tuned there.
     """
 
     name: str
@@ -118,6 +137,7 @@ class ModelInfo(Message, frozen=True, kw_only=True):
     weights_id: str
     loaded: bool
     can_detect: bool | None
+    training: TrainingRecord | None = None
 
 
 class LimitsInfo(Message, frozen=True, kw_only=True):
@@ -146,6 +166,8 @@ class ServiceInfo(Message, frozen=True, kw_only=True, tag="service_info"):
         What it refuses.
     private
         Whether it belongs to one user, and takes features computed elsewhere.
+    trains
+        Whether clients may have models trained.
     """
 
     version: str
@@ -156,6 +178,7 @@ class ServiceInfo(Message, frozen=True, kw_only=True, tag="service_info"):
     models: tuple[ModelInfo, ...]
     limits: LimitsInfo
     private: bool
+    trains: bool = False
 
 
 Result = (
@@ -166,6 +189,8 @@ Result = (
     | Segmented
     | FeaturesFound
     | FeaturesKept
+    | Trained
+    | TrainingStopped
     | Cancelled
     | ServiceInfo
 )
@@ -191,6 +216,12 @@ class CellsFound(Message, frozen=True, kw_only=True, tag="cells_found"):
     cells: tuple[CellData, ...]
 
 
+class Learning(Message, frozen=True, kw_only=True, tag="learning"):
+    """Where a training stands."""
+
+    progress: TrainingProgress
+
+
 class Reply(Message, frozen=True, kw_only=True, tag="reply"):
     """The answer; nothing follows."""
 
@@ -212,4 +243,4 @@ class Failure(Message, frozen=True, kw_only=True, tag="failure"):
     message: str
 
 
-Frame = Waiting | Progress | CellsFound | Reply | Failure
+Frame = Waiting | Progress | CellsFound | Learning | Reply | Failure

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 
-from napari_cellsam.service.messages.parts import ArrayData, FeatureEntry, ImageRef, Message, Name, Prompts
+from napari_cellsam.service.messages.parts import ArrayData, BitsData, FeatureEntry, ImageRef, Message, Name, Prompts
 from napari_cellsam.types import SegmentOptions
+from napari_cellsam.types.finetuning import FinetuneOptions
 
 __all__ = [
     "PROTOCOL_VERSION",
@@ -14,12 +17,15 @@ __all__ = [
     "Envelope",
     "FetchFeatures",
     "GetInfo",
+    "LessonData",
     "Prefetch",
     "PutFeatures",
     "PutImage",
     "Request",
     "SegmentImage",
     "SegmentPrompts",
+    "StopTraining",
+    "TrainModel",
 ]
 
 PROTOCOL_VERSION = 1
@@ -105,6 +111,61 @@ class PutFeatures(Message, frozen=True, kw_only=True, tag="put_features"):
     model: Name = ""
 
 
+class LessonData(Message, frozen=True, kw_only=True):
+    """A corrected picture: as `napari_cellsam.data.retraining.pictures.RetrainingPicture`.
+
+    Attributes
+    ----------
+    labels
+        ``(Y, X)`` uint32.
+    verified
+        ``(Y, X)``, where every cell is outlined.
+    """
+
+    image: PutImage
+    labels: ArrayData
+    verified: BitsData
+    name: Name
+    group: Name
+
+
+Lessons = Annotated[tuple[LessonData, ...], msgspec.Meta(max_length=100_000)]
+
+
+class TrainModel(Message, frozen=True, kw_only=True, tag="train_model"):
+    """Make a new model out of one that is there. Answered by `Learning` frames, then `Trained`.
+
+    Cancelled, or cut off, it leaves a checkpoint: the same request goes on from there.
+
+    Attributes
+    ----------
+    name
+        Of the new model.
+    train, val
+        Pictures to learn from, and to be judged on; without the latter, parts of the former are held out.
+    model
+        As in `Prefetch`: what the new one is made from.
+    """
+
+    name: Name
+    train: Lessons
+    val: Lessons = ()
+    model: Name = ""
+    options: FinetuneOptions = FinetuneOptions()
+
+
+class StopTraining(Message, frozen=True, kw_only=True, tag="stop_training"):
+    """End a training of the same client early, with the best so far. Answered by `TrainingStopped`.
+
+    Attributes
+    ----------
+    name
+        Of the new model.
+    """
+
+    name: Name
+
+
 class Cancel(Message, frozen=True, kw_only=True, tag="cancel"):
     """Cancel another request of the same client. Answered by `Cancelled`."""
 
@@ -116,7 +177,17 @@ class GetInfo(Message, frozen=True, kw_only=True, tag="get_info"):
 
 
 Request = (
-    PutImage | Prefetch | DetectBoxes | SegmentPrompts | SegmentImage | FetchFeatures | PutFeatures | Cancel | GetInfo
+    PutImage
+    | Prefetch
+    | DetectBoxes
+    | SegmentPrompts
+    | SegmentImage
+    | FetchFeatures
+    | PutFeatures
+    | TrainModel
+    | StopTraining
+    | Cancel
+    | GetInfo
 )
 
 

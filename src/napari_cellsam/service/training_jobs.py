@@ -1,0 +1,108 @@
+"""The training jobs of a service: from a request with corrected pictures to a new model."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Generator, Sequence
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any
+
+from napari_cellsam.errors import UnsupportedTaskError
+from napari_cellsam.models.registry import check_free
+from napari_cellsam.models.steps import Aside, Step
+from napari_cellsam.service.convert_lessons import lessons_of
+from napari_cellsam.service.messages import Trained
+from napari_cellsam.service.running import Job, JobSteps
+from napari_cellsam.service.turns import Urgency
+
+if TYPE_CHECKING:
+    from napari_cellsam.service.limits import Limits
+    from napari_cellsam.service.messages import TrainModel
+    from napari_cellsam.service.model_pool import ModelPool
+    from napari_cellsam.service.ticket import Ticket
+    from napari_cellsam.training.retraining import Retraining
+
+__all__ = ["TrainingJobs"]
+
+TrainingSteps = Generator[Step | Future[Any], Any, Trained]
+
+
+class TrainingJobs:
+    """Makes the jobs of trainings, and ends them early when asked to.
+
+    Parameters
+    ----------
+    models
+        Of the service; a new model is offered from then on.
+    limits
+        What is refused.
+    allowed
+        Whether clients may train: that takes the device's time, and disk, from all.
+    """
+
+    def __init__(self, models: ModelPool, limits: Limits, allowed: bool) -> None:
+        self._models, self._limits = models, limits
+        self.allowed = allowed
+        self._lock = threading.Lock()
+        self._stops: dict[tuple[str, str], threading.Event] = {}
+
+    def make(self, request: TrainModel, ticket: Ticket) -> Job:
+        """Return the job of a training.
+
+        Raises
+        ------
+        UnsupportedTaskError
+            If clients may not train here.
+        ModelError
+            If there is no such parent, or the new model's name is taken or cannot be one.
+        """
+        if not self.allowed:
+            raise UnsupportedTaskError(
+                "this service does not train for its clients. Whoever runs it can start it with --allow-training; or "
+                "train on this machine, or with: napari-cellsam finetune"
+            )
+        parent = self._models.resolve(request.model)
+        check_free(request.name)
+        stop = self._register(ticket, request.name)
+
+        def begin(_: Sequence[Any]) -> JobSteps:
+            return [(yield from self._steps(request, parent, stop))]
+
+        return Job(ticket, Urgency.TRAINING, begin)
+
+    def stop(self, client_id: str, name: str) -> bool:
+        """End a training early, with the best so far; return whether the client has one of that name."""
+        with self._lock:
+            stop = self._stops.get((client_id, name))
+        if stop is not None:
+            stop.set()
+        return stop is not None
+
+    def _register(self, ticket: Ticket, name: str) -> threading.Event:
+        """Return the event by which a training is ended; it is known until its ticket is over."""
+        key, stop = (ticket.client_id, name), threading.Event()
+        with self._lock:
+            self._stops[key] = stop
+        ticket.on_end(lambda _: self._forget(key, stop))
+        return stop
+
+    def _forget(self, key: tuple[str, str], stop: threading.Event) -> None:
+        with self._lock:
+            if self._stops.get(key) is stop:
+                del self._stops[key]
+
+    def _steps(self, request: TrainModel, parent: str, stop: threading.Event) -> TrainingSteps:
+        task: Retraining = yield Aside(lambda: self._task(request, parent))
+        from napari_cellsam.training.retraining import retrain_steps
+
+        record = yield from retrain_steps(task, stop.is_set)
+        self._models.offer(task.name)
+        return Trained(name=task.name, record=record)
+
+    def _task(self, request: TrainModel, parent: str) -> Retraining:
+        """Return what a request asks for; loads what training needs, so this is no work for the device's thread."""
+        from napari_cellsam.models.loading import choose_device
+        from napari_cellsam.training.retraining import Retraining
+
+        device, precision = choose_device(self._models.device), self._models.precision
+        return Retraining(request.name, parent, lessons_of(request, self._limits), request.options, device, precision)

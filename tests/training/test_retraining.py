@@ -1,0 +1,139 @@
+"""A retraining makes a new model, and leaves the old one as it is."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tests.training.teaching import disc_picture
+
+from napari_cellsam.engine import load_model
+from napari_cellsam.errors import DatasetError, ModelError
+from napari_cellsam.models.registry import find_model, find_weights
+from napari_cellsam.models.steps import run_steps
+from napari_cellsam.settings import training_dir
+from napari_cellsam.training.lessons import Lessons, picture_hash
+from napari_cellsam.training.release import save_release
+from napari_cellsam.training.retraining import Retraining, retrain_steps
+from napari_cellsam.types.finetuning import FinetuneOptions, TrainingProgress
+
+QUICK = FinetuneOptions(steps=4, side=64, batch=2, n_checks=2, replay=0.0)
+
+
+@pytest.fixture
+def parent(tiny_compact, tmp_path, monkeypatch):
+    """Return the path of a tiny model; what is registered goes to a temporary folder."""
+    for name in ("MODELS", "TRAINING"):
+        monkeypatch.setenv(f"NAPARI_CELLSAM_{name}_DIR", str(tmp_path / name))
+    path = tmp_path / "tiny.safetensors"
+    save_release(tiny_compact, path)
+    return path
+
+
+@pytest.fixture
+def lessons():
+    return Lessons((disc_picture(1), disc_picture(2)), (disc_picture(3),))
+
+
+def task_of(parent, lessons, name="mine-1", options=QUICK):
+    return Retraining(name, str(parent), lessons, options, precision="fp32")
+
+
+def test_the_new_model_is_registered_with_where_it_comes_from(parent, lessons):
+    before = parent.read_bytes()
+    record = run_steps(retrain_steps(task_of(parent, lessons)))
+    assert find_model("mine-1").training == record
+    assert record.data == tuple(map(picture_hash, lessons.train))
+    assert record.judged_on == tuple(map(picture_hash, lessons.val))
+    assert record.steps == 4
+    assert (record.before.n_cells, record.after.n_cells) == (9, 9)
+    assert len(record.after.pictures[0].click_ious) == 9
+    assert parent.read_bytes() == before
+    assert find_weights("mine-1").read_bytes() != before
+    assert load_model("mine-1", "cpu", "fp32").segment(lessons.val[0].image).labels.shape == (128, 128)
+
+
+def test_only_the_curves_are_left_behind(parent, lessons):
+    run_steps(retrain_steps(task_of(parent, lessons)))
+    left = [path.name for path in (training_dir() / "mine-1").iterdir() if path.is_file()]
+    assert left == ["curves.jsonl"]
+
+
+def test_both_models_are_judged_before_anything_is_registered(parent, lessons):
+    stages = []
+
+    def note(step):
+        if isinstance(step, TrainingProgress):
+            stages.append(step.stage)
+            with pytest.raises(ModelError, match="no model 'mine-1'"):
+                find_model("mine-1")
+
+    run_steps(retrain_steps(task_of(parent, lessons)), note)
+    assert stages[0] == "before"
+    assert stages[-1] == "after"
+
+
+def test_a_taken_name_is_refused_before_anything_is_computed(parent, lessons):
+    run_steps(retrain_steps(task_of(parent, lessons)))
+    with pytest.raises(ModelError, match="there is a model 'mine-1' already"):
+        next(retrain_steps(task_of(parent, lessons)))
+    with pytest.raises(ModelError, match="reserved"):
+        next(retrain_steps(task_of(parent, lessons, "compact")))
+
+
+def test_a_training_that_was_broken_off_goes_on_to_the_same_model(parent, lessons):
+    steps = retrain_steps(task_of(parent, lessons, "whole"))
+    run_steps(steps)
+    steps = retrain_steps(task_of(parent, lessons, "broken-off"))
+    answer = None
+    while True:
+        step = steps.send(answer)
+        answer = step.work() if hasattr(step, "work") else None
+        if isinstance(step, TrainingProgress) and step.step == 2:
+            break
+    steps.close()
+    assert (training_dir() / "broken-off" / "checkpoint.pt").is_file()
+    seen = []
+    run_steps(
+        retrain_steps(task_of(parent, lessons, "broken-off")),
+        lambda step: seen.append(step.step) if isinstance(step, TrainingProgress) else None,
+    )
+    assert [n for n in seen if n] == [3, 4, 4]
+    assert find_weights("broken-off").read_bytes() == find_weights("whole").read_bytes()
+
+
+def test_what_is_learned_from_is_part_of_what_goes_on(parent, lessons):
+    for pictures in (lessons, Lessons(lessons.train[:1], lessons.val)):
+        steps = retrain_steps(task_of(parent, pictures))
+        answer, seen = None, 0
+        while not seen:
+            step = steps.send(answer)
+            answer = step.work() if hasattr(step, "work") else None
+            seen = step.step if isinstance(step, TrainingProgress) else 0
+        steps.close()
+        assert seen == 1
+
+
+def test_one_that_is_stopped_before_it_began_teaches_nothing(parent, lessons):
+    with pytest.raises(DatasetError, match="before anything was learned"):
+        run_steps(retrain_steps(task_of(parent, lessons), lambda: True))
+    with pytest.raises(ModelError, match="no model"):
+        find_model("mine-1")
+
+
+def test_one_that_is_stopped_early_is_registered_with_what_it_has_learned(parent, lessons):
+    n_asked = []
+
+    def is_stopped():
+        n_asked.append(1)
+        return len(n_asked) > 2
+
+    record = run_steps(retrain_steps(task_of(parent, lessons), is_stopped))
+    assert record.steps == 2
+
+
+def test_pictures_without_verified_cells_teach_nothing(parent, lessons):
+    import dataclasses
+
+    unknown = dataclasses.replace(lessons.train[0], verified=np.zeros((128, 128), bool))
+    with pytest.raises(DatasetError, match="no cell to learn from"):
+        run_steps(retrain_steps(task_of(parent, Lessons((unknown,)))))
