@@ -1,6 +1,6 @@
-"""Count what a person would have to do until every cell is right, before and after fine-tuning on what was corrected.
+"""Count what a person would have to do until every cell is right, before and after retraining on what was corrected.
 
-Usage: python benchmarks/annotator.py FOLDER SOURCE [SOURCE ...] [--images 12] [--model compact]
+Usage: python benchmarks/annotator.py FOLDER SOURCE [SOURCE ...] [--learn 5 --learn 10] [--minutes 6] [--model compact]
 
 FOLDER is a data set as `napari-cellsam train` takes it; its pictures of a source stand for a person's images. A
 simulated annotator lets the model find the cells of each, and then corrects with the plugin's own verbs until every
@@ -13,11 +13,18 @@ true cell has an outline of IoU 0.8 or more and none is too many:
 - an outline that holds several cells is deleted (one), and each of them is clicked;
 - what is not right after that is outlined by hand, which counts as ten actions.
 
-Printed per source: actions per picture and per cell, and F1 at IoU 0.6 of what the model found by itself.
+The first pictures of the split train are corrected one after the other. After each number of them that ``--learn``
+names, the model is retrained on the corrected labels (not on the truth), and the next are begun with the new model.
+With each model the pictures of the split val are corrected as well, of which none of them learned anything: that is
+what the next images cost.
+
+Printed per source and model: actions per picture and per cell, and F1 at IoU 0.6 of what the model found by itself.
 """
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,11 +37,16 @@ from scipy import ndimage
 
 from napari_cellsam.data.dataset import DatasetEntry, list_entries
 from napari_cellsam.data.read import read_image
+from napari_cellsam.data.retraining.pictures import RetrainingPicture
 from napari_cellsam.editing.edits import erase, place
 from napari_cellsam.engine import Model, load_model
 from napari_cellsam.export.label_tiff import read_labels
 from napari_cellsam.metrics.matching import Counts, find_overlaps, match_overlaps
+from napari_cellsam.models.steps import run_steps
+from napari_cellsam.training.lessons import Lessons
+from napari_cellsam.training.retraining import Retraining, retrain_steps
 from napari_cellsam.types import Image, Mask, Prompt
+from napari_cellsam.types.finetuning import FinetuneOptions
 
 _RIGHT = 0.8  # IoU from which an outline is right
 _F1_AT = 0.6
@@ -175,18 +187,63 @@ def summary(works: Sequence[Work]) -> str:
     return f"{n_actions / len(works):8.1f} a picture {n_actions / max(n_cells, 1):7.2f} a cell   F1@0.6 {counts.f1:.3f}"
 
 
+class Learner:
+    """Retrains a model on corrected pictures, as the plugin does; the new ones are kept in a folder of their own."""
+
+    def __init__(self, parent: str, minutes: float) -> None:
+        self._parent, self._minutes = parent, minutes
+        self.corrected: list[RetrainingPicture] = []
+
+    def add(self, entries: Sequence[DatasetEntry], works: Sequence[Work]) -> None:
+        """Take corrected pictures on."""
+        for entry, work in zip(entries, works, strict=True):
+            known = np.ones(work.labels.shape, bool)
+            name = entry.image.name
+            self.corrected.append(RetrainingPicture(read_image(entry.image), work.labels, known, name, name))
+
+    def learn(self, name: str) -> Model:
+        """Return a new model."""
+        task = Retraining(name, self._parent, Lessons(tuple(self.corrected)), FinetuneOptions(minutes=self._minutes))
+        record = run_steps(retrain_steps(task))
+        f1 = f"F1 {record.before.f1:.3f} before, {record.after.f1:.3f} after"
+        iou = f"IoU after a click {record.before.click_iou:.3f}, {record.after.click_iou:.3f}"
+        print(f"  {name}: {record.steps} steps; held-out cells of these pictures: {f1}; {iou}", flush=True)
+        return load_model(name)
+
+
+def of_source(folder: Path, source: str, split: str, images: int) -> list[DatasetEntry]:
+    """Return pictures of a source."""
+    return [entry for entry in list_entries(folder, split) if entry.source == source][:images]
+
+
+def report(folder: Path, source: str, parent: str, learn: Sequence[int], minutes: float, images: int) -> list[str]:
+    """Correct a source's pictures, retraining on the way; return the lines of the table."""
+    pool, judged = of_source(folder, source, "train", max(learn, default=0)), of_source(folder, source, "val", images)
+    model, learner = load_model(parent), Learner(parent, minutes)
+    lines = [f"{source}, {parent:18}{summary(run(judged, model))}"]
+    for n_learned in sorted(learn):
+        following = pool[len(learner.corrected) : n_learned]
+        learner.add(following, run(following, model))
+        model = learner.learn(f"{source}-{n_learned}".replace("_", "-"))
+        lines.append(f"{source}, after {n_learned:<12}{summary(run(judged, model))}")
+    return lines
+
+
 def main(
     folder: Path,
     sources: list[str],
-    images: Annotated[int, typer.Option(help="Pictures of each source, those of val first.")] = 12,
+    learn: Annotated[list[int] | None, typer.Option(help="Retrain after so many corrected pictures.")] = None,
+    minutes: Annotated[float, typer.Option(help="Of each training.")] = 6.0,
+    images: Annotated[int, typer.Option(help="Pictures of val of each source, at most.")] = 12,
     model: str = "compact",
 ) -> None:
     """Print the tables."""
-    loaded = load_model(model, "auto", "auto")
-    for source in sources:
-        chosen = [e for split in ("val", "train") for e in list_entries(folder, split) if e.source == source][:images]
-        print(f"{source}: {len(chosen)} pictures, {model}")
-        print(f"{source:24}{summary(run(chosen, loaded))}")
+    with tempfile.TemporaryDirectory() as kept:
+        for name in ("MODELS", "TRAINING"):
+            os.environ[f"NAPARI_CELLSAM_{name}_DIR"] = str(Path(kept) / name)
+        tables = [report(folder, source, model, learn or [5, 10], minutes, images) for source in sources]
+    for lines in tables:
+        print("\n".join(lines))
 
 
 if __name__ == "__main__":

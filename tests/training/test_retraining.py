@@ -97,7 +97,8 @@ def test_a_training_that_was_broken_off_goes_on_to_the_same_model(parent, lesson
         retrain_steps(task_of(parent, lessons, "broken-off")),
         lambda step: seen.append(step.step) if isinstance(step, TrainingProgress) else None,
     )
-    assert [n for n in seen if n] == [3, 4, 4]
+    assert 1 not in seen
+    assert max(seen) == 4
     assert find_weights("broken-off").read_bytes() == find_weights("whole").read_bytes()
 
 
@@ -121,13 +122,13 @@ def test_one_that_is_stopped_before_it_began_teaches_nothing(parent, lessons):
 
 
 def test_one_that_is_stopped_early_is_registered_with_what_it_has_learned(parent, lessons):
-    n_asked = []
+    n_steps = [0]
 
-    def is_stopped():
-        n_asked.append(1)
-        return len(n_asked) > 2
+    def note(step):
+        if isinstance(step, TrainingProgress):
+            n_steps[0] = step.step
 
-    record = run_steps(retrain_steps(task_of(parent, lessons), is_stopped))
+    record = run_steps(retrain_steps(task_of(parent, lessons), lambda: n_steps[0] >= 2), note)
     assert record.steps == 2
 
 

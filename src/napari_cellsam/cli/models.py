@@ -50,8 +50,16 @@ def info(name: Name, as_json: AsJson = False) -> None:
 def _describe(spec: ModelSpec) -> None:
     """Print a specification line by line."""
     for key, value in json.loads(spec.to_json()).items():
+        if key == "training":
+            continue
         parts = value.items() if isinstance(value, dict) else ()
         typer.echo(f"{key}: {', '.join(f'{part}={content}' for part, content in parts) if parts else value}")
+    if (record := spec.training) is not None:
+        before, after = record.before, record.after
+        typer.echo(f"made from: {record.parent} on {record.date}, with {len(record.data)} pictures and {record.replay}")
+        typer.echo(f"judged on: {after.n_cells} held-out cells of {len(record.judged_on)} pictures")
+        typer.echo(f"F1 at IoU 0.6: {before.f1:.3f} before, {after.f1:.3f} after")
+        typer.echo(f"IoU after one click: {before.click_iou:.3f} before, {after.click_iou:.3f} after")
 
 
 @models.command()
