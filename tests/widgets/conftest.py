@@ -11,11 +11,14 @@ from psygnal import Signal
 from scipy import ndimage
 
 from napari_cellsam.errors import RequestCancelledError
+from napari_cellsam.service.messages import Trained
 from napari_cellsam.types import Cell, Mask, Segmentation, SegmentOptions
+from napari_cellsam.types.finetuning import Figures, FinetuneOptions, PictureFigures, TrainingProgress, TrainingRecord
 
 HANG_MS = 20_000
 DISCS = ((20, 20), (20, 60), (60, 30), (70, 80))
 RADIUS = 7
+N_STEPS = 8
 
 
 def discs(shape=(100, 110), centres=DISCS, value=200):
@@ -25,6 +28,34 @@ def discs(shape=(100, 110), centres=DISCS, value=200):
     for cy, cx in centres:
         picture[(y - cy) ** 2 + (x - cx) ** 2 <= RADIUS**2] = value
     return picture
+
+
+def record_of(before=(6, 0, 6), after=(10, 0, 2), *, parent="discs"):
+    """Return what came of a training; figures are cells found, invented and missed."""
+    ious = {True: (0.8, 0.9), False: (0.6, 0.7)}
+    figures = [
+        Figures(
+            (
+                PictureFigures(
+                    "day 3", found + missed, found, invented, missed, ious[(found, invented, missed) == after]
+                ),
+            )
+        )
+        for found, invented, missed in (before, after)
+    ]
+    return TrainingRecord(
+        parent=parent,
+        parent_weights="0" * 64,
+        data=("a",),
+        judged_on=("b",),
+        replay="synthetic pictures",
+        before=figures[0],
+        after=figures[1],
+        options=FinetuneOptions(),
+        date="2026-01-01T00:00:00+00:00",
+        steps=N_STEPS,
+        seconds=1.0,
+    )
 
 
 class FakeClient:
@@ -37,6 +68,11 @@ class FakeClient:
         self.failure = None
         self.release = threading.Event()
         self.release.set()
+        self.segmented_by = []
+        self.record = record_of()
+        self.train_release = threading.Event()
+        self.train_release.set()
+        self.stopped = set()
 
     def hold(self):
         """Answer nothing until ``release`` is set."""
@@ -79,6 +115,7 @@ class FakeClient:
 
     def segment(self, image, options=None, *, on_progress=None, on_cells=None, call=None):
         self.asked.append(("segment", image.shape))
+        self.segmented_by.append(self.model)
         pieces, n = ndimage.label(image.pixels[..., 0] > 100)
         for number, (rows, columns) in enumerate(ndimage.find_objects(pieces), start=1):
             self._wait(call)
@@ -90,6 +127,40 @@ class FakeClient:
         nothing = np.zeros(0, np.float32)
         return Segmentation(np.zeros(image.shape, np.uint32), nothing.reshape(0, 4), nothing, nothing, None, ())
 
+    def train(self, train, val, name, options=None, *, on_progress=None, call=None):
+        """Learn a little in each step; halfway wait for ``train_release``."""
+        self.asked.append(("train", name, len(train), len(val), options.minutes))
+        on_progress(TrainingProgress("before"))
+        if call is not None:
+            call.on_cancel(self.train_release.set)
+        for step in range(1, N_STEPS + 1):
+            on_progress(self._step(step))
+            if step == N_STEPS // 2:
+                assert self.train_release.wait(20)
+            if call is not None and call.cancelled:
+                raise RequestCancelledError("cancelled")
+            if self.failure is not None:
+                raise self.failure
+            if name in self.stopped:
+                break
+        on_progress(TrainingProgress("after", step, 1.0))
+        return Trained(name=name, record=self.record)
+
+    @staticmethod
+    def _step(step):
+        checked = (
+            {"val_losses": {"dice": 3.0 / step, "focal": 1.0 / step}, "f1": step / N_STEPS} if step % 2 == 0 else {}
+        )
+        stage = "joint" if step < N_STEPS - 1 else "masks"
+        losses = {"dice": 2.0 / step, "focal": 1.0 / step}
+        return TrainingProgress(stage, step, step / N_STEPS, losses, seconds_left=60.0 * (N_STEPS - step), **checked)
+
+    def stop_training(self, name, *, call=None):
+        self.asked.append(("stop_training", name))
+        self.stopped.add(name)
+        self.train_release.set()
+        return True
+
 
 class FakeConnection:
     """A connection that is ready."""
@@ -97,18 +168,23 @@ class FakeConnection:
     changed = Signal()
     noted = Signal(str)
 
-    def __init__(self, client):
+    def __init__(self, client, store):
         self.client, self.state, self.text = client, "off", "off"
+        self._store = store
         self.info = self.error = self.seconds_to_ready = None
-        self.failures, self.tokens, self.n_reconnected = [], [], 0
+        self.failures, self.tokens, self.n_reconnected, self.n_looked_again = [], [], 0, 0
 
     def start(self):
-        self.state, self.text = "ready", "discs on cpu"
+        self.client.model = self._store.value.model or FakeClient.model
+        self.state, self.text = "ready", f"{self.client.model} on cpu"
         self.changed.emit()
 
     def reconnect(self):
         self.n_reconnected += 1
         self.start()
+
+    def look_again(self):
+        self.n_looked_again += 1
 
     def sign_in(self, token):
         self.tokens.append(token)
@@ -166,7 +242,8 @@ def make_session(client, qtbot, tmp_path, monkeypatch):
 
     def make(viewer):
         memory = ChannelMemory(JsonFile(tmp_path / "channels.json"))
-        session = Session(viewer, Jobs(), FakeConnection(client), FakeStore(), memory)
+        store = FakeStore()
+        session = Session(viewer, Jobs(), FakeConnection(client, store), store, memory)
         session.heard = []
         session.said.connect(lambda text, kind: session.heard.append(text))
         session.settle = lambda: settle(session, qtbot)
@@ -175,6 +252,7 @@ def make_session(client, qtbot, tmp_path, monkeypatch):
 
     yield make
     client.release.set()
+    client.train_release.set()
     for session in made:
         if session.connection.state != "off":
             session.close()
@@ -183,7 +261,10 @@ def make_session(client, qtbot, tmp_path, monkeypatch):
 def settle(session, qtbot):
     """Wait until nothing is under way."""
     qtbot.waitUntil(
-        lambda: not (session.jobs.n_running or session.automatic.running or session.writing), timeout=HANG_MS
+        lambda: (
+            not (session.jobs.n_running or session.automatic.running or session.writing or session.training.running)
+        ),
+        timeout=HANG_MS,
     )
 
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from psygnal import Signal
 
-from napari_cellsam.data.retraining.pictures import Corrected
+from napari_cellsam.data.retraining.pictures import Corrected, RetrainingPicture
 from napari_cellsam.data.retraining.retraining_set import AddResult, RetrainingSet
 from napari_cellsam.editing.edits import Plane
 from napari_cellsam.editing.records import CellRecord
+from napari_cellsam.errors import DatasetError
 from napari_cellsam.settings import journals_dir
 from napari_cellsam.widgets._looking import NoImageError
 
@@ -25,9 +26,11 @@ if TYPE_CHECKING:
     from napari_cellsam.widgets._jobs import Report
     from napari_cellsam.widgets._session import Session
 
-__all__ = ["Collecting"]
+    _Added: TypeAlias = tuple[list[AddResult], tuple[int, int]]
 
-_TOPIC = "collect"
+__all__ = ["Collecting", "read_pictures"]
+
+_TOPIC, _LOOK = "collect", "look at the training set"
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +61,8 @@ class Collecting:
         self._folder: Path | None = None
         self.n_added = 0
         """Pictures in the data set, as far as it was looked at."""
+        self.n_held_out = 0
+        """How many of them judge what is learned from the others."""
 
     @property
     def folder(self) -> Path:
@@ -71,11 +76,36 @@ class Collecting:
 
     def use(self, folder: Path) -> None:
         """Add to another data set from now on."""
-        self._folder, self.n_added = folder, 0
-        self.changed.emit()
+        self._folder = folder
+        self._set_counts((0, 0))
+        self.look()
 
-    def add(self) -> None:
+    def look(self) -> None:
+        """Count the pictures of the data set, in another thread."""
+        folder = self.folder
+        self._session.jobs.submit(
+            lambda call, report: _counts(folder),  # noqa: ARG005 - as long as a small file takes to read
+            on_done=self._set_counts,
+            on_error=self._session.failed,
+            topic=_LOOK,
+        )
+
+    @property
+    def certain(self) -> list[Plane]:
+        """The planes of which something is certain: a person touched a cell, or said that it is complete."""
+        session = self._session
+        if not session.has_target or session.source is None:
+            return []
+        touched = {record.plane for record in session.cells if not record.is_replaceable}
+        return [plane for plane in session.source.planes() if plane in touched or session.verified.any(plane)]
+
+    def add(self, then: Callable[[], None] | None = None) -> None:
         """Add every plane that a person touched, or said to be complete.
+
+        Parameters
+        ----------
+        then
+            What is done once they are added.
 
         Raises
         ------
@@ -89,11 +119,9 @@ class Collecting:
         by_plane: dict[Plane, list[CellRecord]] = {}
         for record in session.cells:
             by_plane.setdefault(record.plane, []).append(record)
-        certain = {record.plane for record in session.cells if not record.is_replaceable}
-        wanted = [plane for plane in source.planes() if plane in certain or session.verified.any(plane)]
         parts = [
             _Part(plane, source.reader(plane), session.verified.of(plane), tuple(by_plane.get(plane, ())))
-            for plane in wanted
+            for plane in self.certain
         ]
         if not parts:
             raise NoImageError(
@@ -101,17 +129,22 @@ class Collecting:
             )
         name = source.file_name
 
-        def work(call: Call, report: Report) -> list[AddResult]:  # noqa: ARG001 - it is not to be cut off
-            return [_open(folder).add(_corrected(part, data, name)) for part in parts]
+        def work(call: Call, report: Report) -> _Added:  # noqa: ARG001 - it is not to be cut off
+            return [_open(folder).add(_corrected(part, data, name)) for part in parts], _counts(folder)
 
-        session.jobs.submit(work, on_done=self._done, on_error=session.failed, topic=_TOPIC)
+        def done(added: _Added) -> None:
+            self._done(*added)
+            if then is not None:
+                then()
+
+        session.jobs.submit(work, on_done=done, on_error=session.failed, topic=_TOPIC)
         self.changed.emit()
 
     def close(self) -> None:
         """Let go; what is being added is added."""
 
-    def _done(self, results: list[AddResult]) -> None:
-        self.n_added = len(RetrainingSet.open(self.folder).entries)
+    def _done(self, results: list[AddResult], counts: tuple[int, int]) -> None:
+        self.n_added, self.n_held_out = counts
         outcomes = [result.outcome for result in results]
         told = ", ".join(f"{outcomes.count(o)} {o}" for o in dict.fromkeys(outcomes))
         split = "held back to test what is learned" if results[0].split == "val" else "to learn from"
@@ -119,11 +152,44 @@ class Collecting:
         self._session.say(f"Training set: {told}, {split}; {self.n_added} pictures in all. {notes}".strip())
         self.changed.emit()
 
+    def _set_counts(self, counts: tuple[int, int]) -> None:
+        self.n_added, self.n_held_out = counts
+        self.changed.emit()
+
+
+def read_pictures(folder: Path) -> tuple[list[RetrainingPicture], list[RetrainingPicture]]:
+    """Return the pictures of a data set to learn from, and those to be judged on; takes its time.
+
+    Raises
+    ------
+    DatasetError
+        If there are none, or they cannot be read.
+    """
+    if not _is_there(folder):
+        raise DatasetError(
+            "There is nothing to learn from yet: correct or approve cells, or mark what is complete (Review cells), "
+            "and add the image to the training set."
+        )
+    dataset = RetrainingSet.open(folder)
+    return list(dataset.pictures("train")), list(dataset.pictures("val"))
+
+
+def _is_there(folder: Path) -> bool:
+    return folder.is_dir() and any(folder.iterdir())
+
+
+def _counts(folder: Path) -> tuple[int, int]:
+    """Return how many pictures a data set has, and how many of them judge; none where there is no data set yet."""
+    if not _is_there(folder):
+        return 0, 0
+    dataset = RetrainingSet.open(folder)
+    splits = [dataset.split_of(entry) for entry in dataset.entries]
+    return len(splits), splits.count("val")
+
 
 def _open(folder: Path) -> RetrainingSet:
     """Return a data set; it is made if the folder is not there yet, or empty."""
-    there = folder.is_dir() and any(folder.iterdir())
-    return RetrainingSet.open(folder) if there else RetrainingSet.create(folder)
+    return RetrainingSet.open(folder) if _is_there(folder) else RetrainingSet.create(folder)
 
 
 def _corrected(part: _Part, data: Any, name: str) -> Corrected:

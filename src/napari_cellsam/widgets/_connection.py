@@ -134,6 +134,18 @@ class Connection:
             topic="connection",
         )
 
+    def look_again(self) -> None:
+        """Ask the service anew what it is, such as which models it has; the connection stays."""
+        if self.state != "ready":
+            return
+        client = self.client
+        self._jobs.submit(
+            lambda call, report: client.info(call=call),  # noqa: ARG005
+            on_done=self._on_info,
+            on_error=self.failed,
+            topic="info",
+        )
+
     def sign_in(self, token: str) -> None:
         """Remember the token of the server that the preferences name, and connect with it."""
         from napari_cellsam.widgets import _secrets
@@ -189,6 +201,10 @@ class Connection:
                 raise  # for napari to show
 
         return work
+
+    def _on_info(self, info: ServiceInfo) -> None:
+        self.info = info
+        self.changed.emit()
 
     def _heard(self, news: ServiceInfo | ServiceUnavailableError) -> None:
         if isinstance(news, ServiceUnavailableError):

@@ -150,41 +150,8 @@ class FolderWork:
             if any(same_layer(layer, there) for there in session.viewer.layers):
                 session.viewer.layers.remove(layer)
 
-    def close(self) -> None:
-        """Let go; layers stay as they are."""
-        self._session.changed.disconnect(self._on_session)
-        self._ahead = None
-
-    def _show(self, path: Path, data: list[LayerData]) -> None:
-        """Show an image that was read."""
-        from napari.layers import Layer
-
-        self._ahead, self._layers = None, []
-        for values, meta, kind in data:
-            given = {**meta, "metadata": {**meta.get("metadata", {}), "path": str(path)}}
-            given.setdefault("name", path.stem)
-            layer = Layer.create(values, given, kind)
-            self._layers.append(self._session.viewer.add_layer(layer))
-        self._begin = path
-        self._session.viewer.reset_view()
-        self._look_ahead()
-        self.changed.emit()
-        self._on_session()
-
-    def _on_session(self) -> None:
-        """Bring earlier work back, or find the cells, once the image is looked at."""
-        session, path = self._session, self._begin
-        source = session.source
-        if path is None or source is None or not self._is_ours(source.layer) or session.journaling.looking:
-            return
-        self._begin = None
-        if session.journaling.offer is not None:
-            session.journaling.accept()
-        elif self.segment_new and self.state_of(path) == "new":
-            session.automatic.run(rule=session.rule)
-
-    def _look_ahead(self) -> None:
-        """Read the next image, and let the model look at it, while the user works."""
+    def look_ahead(self) -> None:
+        """Read the next image, and let the model look at it while the user works; again if the model is another one."""
         session = self._session
         if self._at is None or self._at + 1 >= len(self._paths):
             return
@@ -205,6 +172,39 @@ class FolderWork:
             on_report=self._on_ahead,
             topic=_AHEAD,
         )
+
+    def close(self) -> None:
+        """Let go; layers stay as they are."""
+        self._session.changed.disconnect(self._on_session)
+        self._ahead = None
+
+    def _show(self, path: Path, data: list[LayerData]) -> None:
+        """Show an image that was read."""
+        from napari.layers import Layer
+
+        self._ahead, self._layers = None, []
+        for values, meta, kind in data:
+            given = {**meta, "metadata": {**meta.get("metadata", {}), "path": str(path)}}
+            given.setdefault("name", path.stem)
+            layer = Layer.create(values, given, kind)
+            self._layers.append(self._session.viewer.add_layer(layer))
+        self._begin = path
+        self._session.viewer.reset_view()
+        self.look_ahead()
+        self.changed.emit()
+        self._on_session()
+
+    def _on_session(self) -> None:
+        """Bring earlier work back, or find the cells, once the image is looked at."""
+        session, path = self._session, self._begin
+        source = session.source
+        if path is None or source is None or not self._is_ours(source.layer) or session.journaling.looking:
+            return
+        self._begin = None
+        if session.journaling.offer is not None:
+            session.journaling.accept()
+        elif self.segment_new and self.state_of(path) == "new":
+            session.automatic.run(rule=session.rule)
 
     def _on_ahead(self, ahead: tuple[Path, list[LayerData]]) -> None:
         if self.current != ahead[0]:

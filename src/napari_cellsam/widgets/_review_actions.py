@@ -114,13 +114,6 @@ REVIEW_ACTIONS = (
         lambda session: session.measuring.run(),
     ),
     ActionSpec(
-        "add_to_training",
-        "Add to the training set",
-        "",
-        "Keep what you corrected, approved or marked as complete as an example to retrain on.",
-        lambda session: session.collecting.add(),
-    ),
-    ActionSpec(
         "next_image",
         "Next image",
         "Shift-J",

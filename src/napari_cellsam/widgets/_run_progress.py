@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["RunProgress"]
+__all__ = ["RunProgress", "spoken"]
 
 _EARLIEST_GUESS_S = 2.0
 _LEAST_SHARE = 0.01  # of the work that must be done before the rest is guessed
@@ -50,11 +50,12 @@ class RunProgress:
         if self.n_tiles:
             parts.append(f"tile {self.tiles} of {self.n_tiles}")
         if self.left_s is not None:
-            parts.append(f"{_spoken(self.left_s)} left")
+            parts.append(f"{spoken(self.left_s)} left")
         return ", ".join(parts) or "looking at the image"
 
 
-def _spoken(seconds: float) -> str:
+def spoken(seconds: float) -> str:
+    """Return a time in words, such as ``"40 s"`` or ``"3 min"``."""
     if seconds < 90:
         return f"{max(round(seconds), 1)} s"
     minutes = round(seconds / 60)

@@ -31,6 +31,7 @@ from napari_cellsam.widgets._prompting import Prompting
 from napari_cellsam.widgets._records import CellTable
 from napari_cellsam.widgets._region import RegionDrawing
 from napari_cellsam.widgets._review import Review
+from napari_cellsam.widgets._training import Training
 from napari_cellsam.widgets._verifying import Verifying
 from napari_cellsam.widgets._workplace import Workplace
 
@@ -94,11 +95,11 @@ class Session:
         self.exporting, self.collecting = Exporting(self), Collecting(self)
         self.model_view = ModelView(self)
         self.journaling = Journaling(self, self._place.ledgers)
-        self.folder = FolderWork(self)
+        self.folder, self.training = FolderWork(self), Training(self)
         self._tools = (
             *(self.folder, self.hover, self.shapes, self.review, self.boxes, self.region),
             *(self.verifying, self.model_view, self.automatic, self.correcting, self.measuring, self.exporting),
-            self.collecting,
+            *(self.collecting, self.training),
         )
         for tool in (*self._tools, self.prompting, self.journaling):
             if tool is not self.boxes:

@@ -105,13 +105,16 @@ class StateSection(QWidget):
         self._session.journaling.decline()
 
     def _show_progress(self, *, busy: bool) -> None:
-        done, total = self._session.automatic.progress
+        session = self._session
+        done, total = session.automatic.progress
+        if not (busy or total) and session.training.running:
+            done, total = round(100 * session.training.share), 100
         if total:
             self.progress.setRange(0, total)
             self.progress.setValue(done)
         else:  # a bar without an end would have no text
             self.progress.setRange(0, 1)
             self.progress.setValue(0)
-        words = self._session.automatic.progress_text or ("working" if busy else "idle")
+        words = session.automatic.progress_text or ("working" if busy else session.training.words or "idle")
         self.progress.setFormat(words.replace("%", "%%"))
         self.progress.setToolTip(f"How far the work under way is: {words}.")

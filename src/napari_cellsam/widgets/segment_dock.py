@@ -194,5 +194,6 @@ class SegmentDock(QWidget):
         self.session.said.disconnect(self._on_said)
         self.sections["service"].close_session()
         self.sections["boxes"].close_session()
+        self.sections["train"].close_session()
         for part in (self._mouse, self._keys, self._features, self.session):
             part.close()

@@ -1,0 +1,85 @@
+"""The lineage of models: which one is in use, what it was made from, and the change from one to another."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari_cellsam.errors import OptionError, OutputError
+
+if TYPE_CHECKING:
+    from napari_cellsam.types.finetuning import TrainingRecord
+    from napari_cellsam.widgets._session import Session
+
+__all__ = ["Lineage"]
+
+
+class Lineage:
+    """Knows the models of the service and those that were made meanwhile, and changes between them.
+
+    Parameters
+    ----------
+    session
+        Whose service and preferences.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._made: dict[str, TrainingRecord] = {}
+
+    @property
+    def taken(self) -> set[str]:
+        """Names that models have."""
+        info = self._session.connection.info
+        return set(self._made) | ({model.name for model in info.models} if info is not None else set())
+
+    @property
+    def record(self) -> TrainingRecord | None:
+        """How the model in use was made; None if it was not made by training, or that is not known."""
+        chosen, info = self._session.preferences.model, self._session.connection.info
+        if chosen in self._made:
+            return self._made[chosen]
+        model = next((m for m in info.models if chosen in ("", m.name)), None) if info is not None else None
+        return None if model is None else model.training
+
+    @property
+    def parent(self) -> str | None:
+        """Model that the one in use was made from; None if that is not known."""
+        return None if self.record is None else self.record.parent
+
+    def add(self, name: str, record: TrainingRecord) -> None:
+        """Take note of a model that was made."""
+        self._made[name] = record
+
+    def use(self, model: str, told: str) -> None:
+        """Find cells with a model from now on, also those of the image that is looked at ahead.
+
+        Parameters
+        ----------
+        model
+            Its name.
+        told
+            What the user is told.
+        """
+        session = self._session
+        try:
+            session.store.update(model=model)
+        except OutputError as error:
+            session.say(str(error), "warning")  # it counts until the end of this run
+        session.connection.reconnect()
+        session.folder.look_ahead()
+        session.say(told)
+
+    def go_back(self) -> None:
+        """Find cells with the model again that the one in use was made from.
+
+        Raises
+        ------
+        OptionError
+            If that is not known, or the service does not have it any more.
+        """
+        parent, info = self.parent, self._session.connection.info
+        if parent is None:
+            raise OptionError("The model in use was not made by training: there is none to go back to.")
+        if info is not None and parent not in self.taken:
+            raise OptionError(f"The service does not have {parent} any more, from which this model was made.")
+        self.use(parent, f"{parent} finds the cells again.")
