@@ -13,7 +13,7 @@ from napari_cellsam.widgets._mouse import Mouse
 def drag(viewer, places, button=1, modifiers=(), end=None):
     """Press, move along places on the screen, and release, as napari does; positions are half of the places.
 
-    The button is released in the last place, or in another one: napari tells of the mouse every 5 ms at most.
+    The button is released in the last place, or in another one: moves less than 10 ms apart are left out.
     """
     event = SimpleNamespace(
         type="mouse_press", pos=places[0], position=tuple(p / 2 for p in places[0]), button=button, modifiers=modifiers

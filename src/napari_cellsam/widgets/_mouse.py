@@ -83,7 +83,7 @@ class Mouse:
         with _held(self._viewer) if stroke else nullcontext():
             while not over:
                 yield
-                over = event.type != "mouse_move"  # the end counts too: napari may have left out the moves before it
+                over = event.type != "mouse_move"  # the end counts too: moves just before it are left out
                 moved = moved or max(abs(a - b) for a, b in zip(event.pos, start, strict=True)) > _MOST_MOVED_PX
                 if moved and stroke is None:
                     return
