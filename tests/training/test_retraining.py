@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from safetensors.torch import load_file
 from tests.training.teaching import disc_picture
 
 from napari_cellsam.engine import load_model
