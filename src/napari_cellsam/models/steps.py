@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -70,14 +71,19 @@ def run_steps(steps: Steps[Result], on_step: Callable[[Step], None] | None = Non
         What the steps return at their end.
     """
     answer: Any = None
-    while True:
-        try:
-            step = steps.send(answer)
-        except StopIteration as end:
-            result: Result = end.value
-            return result
-        answer = None
-        if isinstance(step, Aside):
-            answer = step.work()
-        elif on_step:
-            on_step(step)
+    error: Exception | None = None
+    with closing(steps):  # whatever happens: they may have something to put away
+        while True:
+            try:
+                step = steps.send(answer) if error is None else steps.throw(error)
+            except StopIteration as end:
+                result: Result = end.value
+                return result
+            answer = error = None
+            if isinstance(step, Aside):
+                try:
+                    answer = step.work()
+                except Exception as failure:  # noqa: BLE001 - it is raised where the steps wait for the answer
+                    error = failure
+            elif on_step:
+                on_step(step)
