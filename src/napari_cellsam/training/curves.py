@@ -1,16 +1,19 @@
-"""The learning curves of a fine-tuning on disk: for TensorBoard where that is installed, else lines of JSON."""
+"""The learning curves of a fine-tuning on disk: lines of JSON, and for TensorBoard where that is installed."""
 
 from __future__ import annotations
 
 import json
-from contextlib import suppress
+import math
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
+from types import TracebackType
 from typing import Any, Protocol
 
 from napari_cellsam.errors import OutputError
-from napari_cellsam.export.output import make_folder
+from napari_cellsam.export.output import make_folder, whole_file
 from napari_cellsam.types.finetuning import TrainingProgress
 
 __all__ = ["LOG_NAME", "Curves", "has_tensorboard"]
@@ -30,16 +33,17 @@ def has_tensorboard() -> bool:
 
 
 class Curves:
-    """Writes learning curves.
+    """Writes learning curves, until it is left as a context.
 
     Parameters
     ----------
     folder
-        Where to; TensorBoard is pointed at its sub-folder ``tensorboard``.
-    keep
-        Whether to go on behind what is there.
+        Where to: a file `LOG_NAME`; TensorBoard is pointed at the sub-folder ``tensorboard``.
+    after
+        Optimizer step that the training goes on from. What is there of later ones, written before it was killed, goes;
+        so all goes when it is 0.
     tensorboard
-        Whether to write for TensorBoard; where it is installed when None.
+        Whether to write for TensorBoard, too; where it is installed when None.
 
     Raises
     ------
@@ -47,31 +51,62 @@ class Curves:
         If nothing can be written there.
     """
 
-    def __init__(self, folder: Path, *, keep: bool = False, tensorboard: bool | None = None) -> None:
-        use = has_tensorboard() if tensorboard is None else tensorboard
+    def __init__(self, folder: Path, *, after: int = 0, tensorboard: bool | None = None) -> None:
+        self._folder = folder
         make_folder(folder)
-        try:
-            self._writer: _Writer = _TensorBoard(folder / _FOLDER, keep) if use else _Lines(folder / LOG_NAME, keep)
-        except OSError as error:
-            raise OutputError(f"the learning curves cannot be written to {folder}: {error}") from error
+        with self._translated(), ExitStack() as begun:
+            self._writers: list[_Writer] = [_Lines(folder / LOG_NAME, after)]
+            begun.callback(self._writers[0].close)
+            if has_tensorboard() if tensorboard is None else tensorboard:
+                self._writers.append(_TensorBoard(folder / _FOLDER, after))
+            begun.pop_all()
+
+    def __enter__(self) -> Curves:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
     def add(self, progress: TrainingProgress) -> None:
-        """Write where the training stands."""
-        self._writer.add(progress)
+        """Write where the training stands.
+
+        Raises
+        ------
+        OutputError
+            If it cannot be written.
+        """
+        with self._translated():
+            for writer in self._writers:
+                writer.add(progress)
 
     def close(self) -> None:
         """Write what waits to be written."""
-        self._writer.close()
+        with self._translated(), ExitStack() as stack:
+            for writer in self._writers:
+                stack.callback(writer.close)
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            reason = error.strerror or error
+            raise OutputError(f"the learning curves cannot be written to {self._folder}: {reason}") from error
 
 
 class _Lines:
-    """One JSON document a line."""
+    """One JSON document a line, null for what is no number."""
 
-    def __init__(self, path: Path, keep: bool) -> None:
-        self._file = path.open("a" if keep else "w", encoding="utf-8")
+    def __init__(self, path: Path, after: int) -> None:
+        kept = [line for line in _lines(path) if _step(line) <= after] if after else []
+        with whole_file(path, overwrite=True) as partial:
+            partial.write_text("".join(kept), encoding="utf-8")
+        self._file = path.open("a", encoding="utf-8")
 
     def add(self, progress: TrainingProgress) -> None:
-        self._file.write(json.dumps(asdict(progress)) + "\n")
+        self._file.write(json.dumps(_without_nan(asdict(progress)), allow_nan=False) + "\n")
         self._file.flush()
 
     def close(self) -> None:
@@ -81,22 +116,40 @@ class _Lines:
 class _TensorBoard:
     """Event files."""
 
-    def __init__(self, folder: Path, keep: bool) -> None:
+    def __init__(self, folder: Path, after: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        if not keep and folder.is_dir():
+        if not after:
             for old in folder.glob("events.out.tfevents.*"):
-                with suppress(FileNotFoundError):
-                    old.unlink()
+                old.unlink(missing_ok=True)
         writer: Any = SummaryWriter
-        self._writer = writer(str(folder))
+        self._writer = writer(str(folder), purge_step=after + 1 if after else None)
 
     def add(self, progress: TrainingProgress) -> None:
-        for kind, losses in (("train", progress.losses), ("val", progress.val_losses)):
-            for name, value in losses.items():
-                self._writer.add_scalar(f"{kind}/{name}", value, progress.step)
+        figures = {f"train/{name}": value for name, value in progress.losses.items()}
+        figures |= {f"val/{name}": value for name, value in progress.val_losses.items()}
         if progress.f1 is not None:
-            self._writer.add_scalar("val/F1", progress.f1, progress.step)
+            figures["val/F1"] = progress.f1
+        for name, value in figures.items():
+            self._writer.add_scalar(name, value, progress.step)
 
     def close(self) -> None:
         self._writer.close()
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True) if path.is_file() else []
+
+
+def _step(line: str) -> float:
+    """Return the step of a line; infinity for one that was not written to its end, or is not ours."""
+    try:
+        return float(json.loads(line)["step"]) if line.endswith("\n") else math.inf
+    except (ValueError, KeyError, TypeError):
+        return math.inf
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -6,34 +6,34 @@ import math
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
+from napari_cellsam.data.retraining.pictures import RetrainingPicture
 from napari_cellsam.engine import Model
-from napari_cellsam.models.memory_limits import OutOfMemoryError, free_memory, no_more_memory
+from napari_cellsam.models.memory_limits import OutOfMemoryError, free_memory, no_more_memory, one_step
 from napari_cellsam.models.steps import Aside, Steps
+from napari_cellsam.training.crop_losses import CropBatch, LossSteps, gradient_steps, loss_steps
 from napari_cellsam.training.curves import Curves
 from napari_cellsam.training.finetune_batches import FinetuneBatches, lesson, synthetic_pictures
 from napari_cellsam.training.finetune_state import FinetuneState
 from napari_cellsam.training.judging import judge_steps
 from napari_cellsam.training.learner import Learner, Stage
 from napari_cellsam.training.lessons import Lessons, n_known_cells
-from napari_cellsam.types.finetuning import FinetuneOptions, TrainingProgress
+from napari_cellsam.types.finetuning import Figures, FinetuneOptions, TrainingProgress
 
 __all__ = ["CHECKPOINT", "Finetuning", "FinetuningPlace"]
 
 CHECKPOINT = "checkpoint.pt"
 _WARM_UP = 0.05  # share of the budget
 _N_VAL_CROPS = 8
-_MOST_CHECKED_PX = 4_000_000
+_MOST_CHECKED_PX = 2_000_000
+_MOST_CHECKING = 0.15  # share of the time spent; checks wait until they cost less than that
 _FEW_CELLS = 10  # of which F1 says too little to choose by it
 _LOSS_WEIGHS = 0.02  # a validation loss, against F1
-_SMOOTH = 0.95
-
-Micro = Generator[Any, Any, dict[str, float]]
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,15 @@ class FinetuningPlace:
 
     folder: Path
     fingerprint: str
+
+
+@dataclass(frozen=True, eq=False)
+class _Material:
+    """What crops are drawn from, those that are validated on, and the pictures that are judged in between."""
+
+    batches: FinetuneBatches
+    val: CropBatch
+    judges: tuple[RetrainingPicture, ...]
 
 
 class Finetuning:
@@ -69,6 +78,11 @@ class Finetuning:
         Asked between steps whether to end with the best so far.
     clock
         Seconds from some moment on.
+
+    Attributes
+    ----------
+    n_at_once
+        Crops that are computed together; halved whenever memory is full.
     """
 
     def __init__(
@@ -83,11 +97,12 @@ class Finetuning:
     ) -> None:
         self._learner, self._lessons, self._options, self._place = learner, lessons, options, place
         self._is_stopped, self._clock = is_stopped, clock
-        self._running: dict[str, float] = {}
         self.n_at_once = min(learner.n_at_once, options.batch)
 
     def steps(self) -> Steps[FinetuneState]:
         """Train until the budget is spent, or until it is stopped; closing the steps leaves a checkpoint.
+
+        The weights of the last step are always judged. There are no best ones if it was stopped before the first step.
 
         Raises
         ------
@@ -95,23 +110,22 @@ class Finetuning:
             If not even a single crop fits into memory.
         CheckpointError
             If there is a checkpoint that is broken.
+        OutputError
+            If no checkpoint or curve can be written; the last checkpoint that could be is still there.
         """
-        batches, val = yield Aside(self._prepare)
+        material: _Material = yield Aside(self._prepare)
         state = FinetuneState.begin(self._learner, self._options.rate)
-        path = self._place.folder / CHECKPOINT
-        went_on = self._options.resume and state.load(path, self._place.fingerprint)
-        curves = Curves(self._place.folder, keep=went_on)
-        try:
-            yield from self._train(state, batches, val, curves)
-        except GeneratorExit:
-            state.save(path, self._place.fingerprint)
-            raise
-        finally:
-            curves.close()
+        if self._options.resume:
+            state.load(self._place.folder / CHECKPOINT, self._place.fingerprint)
+        with Curves(self._place.folder, after=state.step) as curves:
+            try:
+                yield from self._train(state, material, curves)
+            except (GeneratorExit, KeyboardInterrupt):
+                self._save(state)
+                raise
         return state
 
-    def _prepare(self) -> tuple[FinetuneBatches, tuple[Tensor, Tensor]]:
-        """Return what crops are drawn from, and those that are validated on."""
+    def _prepare(self) -> _Material:
         options, lessons = self._options, self._lessons
         crops = replace(self._learner.crop_options(options), synthetic_share=options.replay)
         others = [lesson(picture) for picture in lessons.replay]
@@ -120,140 +134,122 @@ class Finetuning:
         batches = FinetuneBatches([lesson(p) for p in lessons.train], others, crops, options.batch)
         plain = replace(crops, synthetic_share=0.0, augment=replace(crops.augment, damaged_share=0.0))
         val = FinetuneBatches([lesson(p) for p in lessons.val], [], plain, _N_VAL_CROPS)
-        return batches, val.draw(0)
+        return _Material(batches, val.draw(0), _some(lessons.val))
 
-    def _train(
-        self, state: FinetuneState, batches: FinetuneBatches, val: tuple[Tensor, Tensor], curves: Curves
-    ) -> Steps[None]:
+    def _train(self, state: FinetuneState, material: _Material, curves: Curves) -> Steps[None]:
         begun = self._clock() - state.spent_s
-        while (share := self._share(state)) < 1 and not self._is_stopped():
-            stage = self._stage(share)
-            pictures, labels = yield Aside(lambda: batches.draw(state.step))
-            losses = yield from self._learn(state, (pictures, labels), stage)
-            state.spent_s = self._clock() - begun
-            self._note(losses)
-            progress = self._progress(state, stage)
-            if self._share(state) * self._options.n_checks >= state.n_checks + 1:
-                progress = yield from self._check(state, val, progress)
+        while not self._is_over(state) or state.checked_step < state.step:
+            if self._is_check_due(state):
+                before = self._clock()
+                progress: TrainingProgress = yield from self._check(state, material)
+                state.checking_s += self._clock() - before
                 state.spent_s = self._clock() - begun
-            curves.add(progress)
+                state.checked_step, state.checked_at_s = state.step, state.spent_s
+                curves.add(progress)
+                yield Aside(partial(self._save, state))
+            else:
+                stage = self._stage(state)
+                batch: CropBatch = yield Aside(partial(material.batches.draw, state.step))
+                losses = yield from self._learn(state, batch, stage)
+                state.spent_s = self._clock() - begun
+                state.follow_losses(losses)
+                progress = self._progress(state, stage)
+                curves.add(progress)
             yield progress
-        if not state.best and state.step:
-            yield from self._check(state, val, self._progress(state, "checking"))
+
+    def _is_over(self, state: FinetuneState) -> bool:
+        return self._share(state) >= 1 or self._is_stopped()
+
+    def _is_check_due(self, state: FinetuneState) -> bool:
+        """Tell whether the model is to be judged before it learns on."""
+        options = self._options
+        if self._is_over(state):
+            return state.checked_step < state.step
+        if options.steps:  # regardless of time, so that the same run again chooses the same weights
+            return (state.step - state.checked_step) * options.n_checks >= options.steps
+        is_cheap = state.checking_s <= _MOST_CHECKING * state.spent_s
+        return is_cheap and (state.spent_s - state.checked_at_s) * options.n_checks >= 60 * options.minutes
 
     def _share(self, state: FinetuneState) -> float:
         """Return the share of the budget that is spent."""
         options = self._options
         return state.step / options.steps if options.steps else state.spent_s / (60 * options.minutes)
 
-    def _stage(self, share: float) -> Stage:
-        if not self._learner.can_detect:
-            return "masks"
-        return self._options.first_stage if share < self._options.masks_from else "masks"
+    def _stage(self, state: FinetuneState) -> Stage:
+        return self._options.first_stage if self._share(state) < self._masks_from else "masks"
 
-    def _learn(self, state: FinetuneState, batch: tuple[Tensor, Tensor], stage: Stage) -> Micro:
+    @property
+    def _masks_from(self) -> float:
+        return self._options.masks_from if self._learner.can_detect else 0.0
+
+    def _learn(self, state: FinetuneState, batch: CropBatch, stage: Stage) -> LossSteps:
         """Take one step, with as many crops at once as fit into memory; return the losses."""
         self._learner.set_stage(stage)
-        while True:
-            try:
-                losses = yield from self._gradients(state, batch, stage)
-                break
-            except OutOfMemoryError as error:
-                state.optimizer.zero_grad(set_to_none=True)
-                free_memory()
-                if self.n_at_once == 1:
-                    raise no_more_memory("learn from a single crop; a smaller side helps, too") from error
-                self.n_at_once //= 2
+        losses = yield from self._gradients(state, batch, stage)
         for group in state.optimizer.param_groups:
-            group["lr"] = group["base_lr"] * _schedule(self._share(state), self._options.masks_from)
-        nn.utils.clip_grad_norm_(self._learner.network.parameters(), self._learner.max_norm)
-        state.optimizer.step()
-        state.optimizer.zero_grad(set_to_none=True)
+            group["lr"] = group["base_lr"] * _schedule(self._share(state), self._masks_from)
+        norm = nn.utils.clip_grad_norm_(self._learner.network.parameters(), self._learner.max_norm)
+        if bool(norm.isfinite()):
+            with one_step("take a step of training"):
+                state.optimizer.step()
+        state.optimizer.zero_grad()
         state.step += 1
         state.follow(self._options.average)
         return losses
 
-    def _gradients(self, state: FinetuneState, batch: tuple[Tensor, Tensor], stage: Stage) -> Micro:
-        """Add up the gradients of a batch, some crops at a time."""
-        pictures, labels = batch
-        means: dict[str, float] = {}
-        for first in range(0, len(labels), self.n_at_once):
-            yield None
-            some = slice(first, first + self.n_at_once)
-            weight = len(labels[some]) / len(labels)
-            seed = hash((self._options.seed, state.step, first)) % 2**63
-            for name, value in self._part(pictures[some], labels[some], stage, weight, seed).items():
-                means[name] = means.get(name, 0.0) + weight * value
-        return means
+    def _gradients(self, state: FinetuneState, batch: CropBatch, stage: Stage) -> LossSteps:
+        """Add up the gradients of a batch; with fewer crops at once from then on where memory is full."""
+        seed = (self._options.seed, state.step)
+        while True:
+            try:
+                return (yield from gradient_steps(self._learner, batch, stage, self.n_at_once, seed))
+            except OutOfMemoryError as error:
+                if self.n_at_once == 1:
+                    raise no_more_memory("learn from a single crop; a smaller side helps, too") from error
+            self.n_at_once //= 2  # behind the error, which keeps what did not fit alive
+            state.optimizer.zero_grad()
+            free_memory()
 
-    def _part(
-        self, pictures: Tensor, labels: Tensor, stage: Stage, weight: float, seed: int, *, learns: bool = True
-    ) -> dict[str, float]:
-        """Compute the losses of some crops, and their gradients. Nothing of torch's state is left changed."""
-        with torch.set_grad_enabled(learns), torch.random.fork_rng(_gpus(self._learner)):
-            torch.manual_seed(seed)
-            parts = self._learner.losses(pictures, labels, stage)
-            total = sum(parts.values(), torch.zeros(()))
-            if learns and total.requires_grad and bool(total.isfinite()):
-                (total * weight).backward()
-            return {name: value.item() for name, value in parts.items()}
-
-    def _check(self, state: FinetuneState, val: tuple[Tensor, Tensor], progress: TrainingProgress) -> Any:
-        """Judge the averaged weights, keep the best, and write a checkpoint."""
-        twin = Finetuning(self._learner.twin(state.average), self._lessons, self._options, self._place)
-        losses = yield from twin.val_losses(val)
-        total = sum(losses.values())
-        figures, f1 = None, None
+    def _check(self, state: FinetuneState, material: _Material) -> Generator[Any, Any, TrainingProgress]:
+        """Judge the averaged weights, and keep them if they are the best."""
+        with one_step("judge the model beside the one that learns"):
+            twin = self._learner.twin(state.average)
+        losses = yield from loss_steps(twin, material.val)
+        merit, f1 = -sum(losses.values()), None
         if self._learner.can_detect:
-            pictures = _some(self._lessons.val)
-            figures = yield from judge_steps(Model(twin._learner.backend(), "candidate"), pictures, clicks=False)
+            model = Model(twin.backend(), "candidate")
+            figures: Figures = yield from judge_steps(model, material.judges, clicks=False)
             f1 = figures.f1
-        few = figures is None or figures.n_cells < _FEW_CELLS
-        state.note(-total if few or f1 is None else f1 - _LOSS_WEIGHS * total)
-        state.n_checks += 1
+            merit = merit if figures.n_cells < _FEW_CELLS else f1 + _LOSS_WEIGHS * merit
+        state.note(merit)
+        return replace(self._progress(state, "checking"), val_losses=losses, f1=f1)
+
+    def _save(self, state: FinetuneState) -> None:
         state.save(self._place.folder / CHECKPOINT, self._place.fingerprint)
-        return replace(progress, val_losses=losses, f1=f1)
-
-    def val_losses(self, val: tuple[Tensor, Tensor]) -> Micro:
-        """Return the losses on held-out crops, by name, in steps."""
-        stage: Stage = "joint" if self._learner.can_detect else "masks"
-        sums: dict[str, float] = {}
-        for i, (picture, labels) in enumerate(zip(*val, strict=True)):
-            yield None
-            for name, value in self._part(picture[None], labels[None], stage, 1.0, i, learns=False).items():
-                sums[name] = sums.get(name, 0.0) + value / len(val[0])
-        return sums
-
-    def _note(self, losses: dict[str, float]) -> None:
-        for name, value in losses.items():
-            if math.isfinite(value):
-                self._running[name] = _SMOOTH * self._running.get(name, value) + (1 - _SMOOTH) * value
 
     def _progress(self, state: FinetuneState, stage: str) -> TrainingProgress:
         share = min(self._share(state), 1.0)
         left = state.spent_s * (1 - share) / share if share > 0 else 0.0
-        return TrainingProgress(stage, state.step, share, dict(self._running), seconds_left=left)
+        return TrainingProgress(stage, state.step, share, dict(state.running), seconds_left=left)
 
 
 def _schedule(share: float, masks_from: float) -> float:
     """Return the factor of the learning rate: a short warm-up, then a cosine down to 5 % in each stage."""
     first = share < masks_from
     at = share / masks_from if first else (share - masks_from) / max(1 - masks_from, 1e-6)
-    start = min(1.0, (share + 1e-3) / _WARM_UP) if first else 0.5
-    return start * (0.05 + 0.95 * (0.5 + 0.5 * math.cos(math.pi * min(at, 1.0))))
+    warm = min(1.0, (share + 1e-3) / _WARM_UP)
+    top = 1.0 if first or masks_from == 0 else 0.5
+    return warm * top * (0.05 + 0.95 * (0.5 + 0.5 * math.cos(math.pi * min(at, 1.0))))
 
 
-def _some(pictures: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return the first pictures that are quickly judged, but at least one with a cell."""
-    chosen, n_pixels = [], 0
+def _some(pictures: tuple[RetrainingPicture, ...]) -> tuple[RetrainingPicture, ...]:
+    """Return pictures with cells that are quickly judged, at least one."""
+    chosen: list[RetrainingPicture] = []
+    n_pixels = 0
     for picture in pictures:
         n_pixels += picture.labels.size
-        if chosen and n_pixels > _MOST_CHECKED_PX and n_known_cells(chosen):
+        if chosen and n_pixels > _MOST_CHECKED_PX:
             break
-        chosen.append(picture)
+        if n_known_cells([picture]):
+            chosen.append(picture)
     return tuple(chosen)
-
-
-def _gpus(learner: Learner) -> list[torch.device]:
-    device = next(learner.network.parameters()).device
-    return [device] if device.type == "cuda" else []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from napari_cellsam.data.dataset import Picture
 from napari_cellsam.data.retraining.pictures import RetrainingPicture
 from napari_cellsam.data.retraining.training_picture import as_training_picture
 from napari_cellsam.data.synthetic import ARCHETYPES
+from napari_cellsam.training.crop_losses import CropBatch
 from napari_cellsam.training.crops import CropOptions, draw_crop, draw_synthetic
 from napari_cellsam.training.lessons import known_labels
 
@@ -23,8 +25,6 @@ _LEAST_KNOWN = 0.02  # share of a crop; of less it is drawn again
 
 def lesson(picture: RetrainingPicture) -> Picture:
     """Prepare a corrected picture: its labels are -1 where nothing is known."""
-    from dataclasses import replace
-
     return replace(as_training_picture(picture), labels=known_labels(picture))
 
 
@@ -56,11 +56,11 @@ class FinetuneBatches:
         sizes = np.array([_n_known(picture) for picture in self.pictures], float) ** 0.5
         self._weights = sizes / sizes.sum()
 
-    def draw(self, step: int) -> tuple[Tensor, Tensor]:
-        """Return the crops ``(B, 3, side, side)`` uint8 and labels ``(B, side, side)`` int32 of a step."""
+    def draw(self, step: int) -> CropBatch:
+        """Return the crops of a step."""
         rng = np.random.default_rng([self.options.seed, 2, step])
         crops, labels = zip(*(self._one(rng) for _ in range(self.batch)), strict=True)
-        return torch.stack(crops), torch.stack(labels)
+        return CropBatch(torch.stack(crops), torch.stack(labels))
 
     def _one(self, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         if self.others and rng.random() < self.options.synthetic_share:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,9 +18,10 @@ if TYPE_CHECKING:
 
 __all__ = ["FinetuneState"]
 
-_KEYS = frozenset(
-    {"fingerprint", "weights", "average", "best", "best_merit", "optimizer", "step", "spent_s", "n_checks"}
-)
+_SMOOTH = 0.95
+_ADVICE = "delete it to train from the beginning"
+_NUMBERS = ("best_merit", "step", "spent_s", "checked_step", "checked_at_s", "checking_s")
+_KEYS = frozenset({"fingerprint", "weights", "average", "best", "optimizer", "running", *_NUMBERS})
 
 
 @dataclass
@@ -38,8 +40,14 @@ class FinetuneState:
         The averaged weights with the highest merit; none before the first check.
     best_merit
         How good they are.
-    step, spent_s, n_checks
-        Optimizer steps, seconds and checks so far.
+    step, spent_s
+        Optimizer steps and seconds so far.
+    checked_step, checked_at_s
+        The same, when the model was last judged.
+    checking_s
+        Seconds that went into judging so far.
+    running
+        Running means of the losses, by name.
     """
 
     learner: Learner
@@ -49,13 +57,17 @@ class FinetuneState:
     best_merit: float = float("-inf")
     step: int = 0
     spent_s: float = 0.0
-    n_checks: int = 0
+    checked_step: int = 0
+    checked_at_s: float = 0.0
+    checking_s: float = 0.0
+    running: dict[str, float] = field(default_factory=dict)
 
     @classmethod
     def begin(cls, learner: Learner, rate: float) -> FinetuneState:
         """Return the state before the first step."""
         groups = learner.groups(rate)
         optimizer = torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98))
+        optimizer.zero_grad()  # a training that was broken off in the midst of a step leaves something behind
         taught = {id(parameter) for group in groups for parameter in group["params"]}
         average = {name: p.detach().clone() for name, p in learner.network.named_parameters() if id(p) in taught}
         return cls(learner, optimizer, average)
@@ -71,9 +83,16 @@ class FinetuneState:
         for name, now in self.weights().items():
             self.average[name].lerp_(now, 1 - decay)
 
+    def follow_losses(self, losses: dict[str, float]) -> None:
+        """Move the running means of losses; what is infinite does not count."""
+        for name, value in losses.items():
+            if math.isfinite(value):
+                self.running[name] = _SMOOTH * self.running.get(name, value) + (1 - _SMOOTH) * value
+
     def note(self, merit: float) -> None:
-        """Keep the averaged weights if none were better."""
-        if merit >= self.best_merit or not self.best:
+        """Keep the averaged weights if none were better; NaN is worse than all."""
+        merit = float("-inf") if math.isnan(merit) else merit
+        if merit >= self.best_merit:
             self.best_merit = merit
             self.best = {name: tensor.clone() for name, tensor in self.average.items()}
 
@@ -90,12 +109,9 @@ class FinetuneState:
             "weights": self.weights(),
             "average": self.average,
             "best": self.best,
-            "best_merit": self.best_merit,
             "optimizer": self.optimizer.state_dict(),
-            "step": self.step,
-            "spent_s": self.spent_s,
-            "n_checks": self.n_checks,
-        }
+            "running": self.running,
+        } | {name: getattr(self, name) for name in _NUMBERS}
         make_folder(path.parent)
         with whole_file(path, overwrite=True) as partial:
             torch.save(content, partial)
@@ -106,35 +122,48 @@ class FinetuneState:
         Raises
         ------
         CheckpointError
-            If the file is broken.
+            If the file is broken, or does not fit the network.
         """
         if not path.is_file():
             return False
         content = _read(path)
         if content["fingerprint"] != fingerprint:
             return False
-        now = self.weights()
-        device = next(iter(now.values())).device
-        with torch.no_grad():
-            for name, tensor in content["weights"].items():
-                now[name].copy_(tensor)
-        self.optimizer.load_state_dict(content["optimizer"])
-        self.average, self.best = (
-            {name: tensor.to(device) for name, tensor in content[part].items()} for part in ("average", "best")
-        )
-        self.best_merit, self.n_checks = content["best_merit"], content["n_checks"]
-        self.step, self.spent_s = content["step"], content["spent_s"]
+        try:
+            self._take(content)
+        except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise CheckpointError(f"{path} does not fit the model ({_first_line(error)}); {_ADVICE}") from error
         return True
+
+    @torch.no_grad()
+    def _take(self, content: dict[str, Any]) -> None:
+        now = self.weights()
+        shapes = {name: tensor.shape for name, tensor in now.items()}
+        for part in (content["average"], content["weights"], content["best"] or now):
+            if {name: tensor.shape for name, tensor in part.items()} != shapes:
+                raise ValueError("it holds other tensors")
+        for name, tensor in now.items():
+            tensor.copy_(content["weights"][name])
+            self.average[name].copy_(content["average"][name])
+        self.best = {name: tensor.to(now[name].device) for name, tensor in content["best"].items()}
+        self.optimizer.load_state_dict(content["optimizer"])
+        self.running = dict(content["running"])
+        for name in _NUMBERS:
+            setattr(self, name, content[name])
 
 
 def _read(path: Path) -> dict[str, Any]:
-    advice = "delete it to train from the beginning"
     try:
         content = torch.load(path, weights_only=True, map_location="cpu")
     except MemoryError:
         raise
     except Exception as error:  # broken bytes make an unpickler raise nearly anything
-        raise CheckpointError(f"{path} cannot be read ({error}); {advice}") from error
+        raise CheckpointError(f"{path} cannot be read ({_first_line(error)}); {_ADVICE}") from error
     if not isinstance(content, dict) or not _KEYS.issubset(content):
-        raise CheckpointError(f"{path} is no checkpoint of a fine-tuning; {advice}")
+        raise CheckpointError(f"{path} is no checkpoint of a fine-tuning; {_ADVICE}")
     return content
+
+
+def _first_line(error: Exception) -> str:
+    """Return what an error says, without torch's advice to load unsafely."""
+    return (str(error) or type(error).__name__).splitlines()[0]

@@ -97,7 +97,7 @@ class CompactLearner:
 
     def __init__(self, network: CompactCellSam, device: torch.device, precision: str, freeze_backbone: bool) -> None:
         self.network: CompactCellSam = network.eval().float().to(device)
-        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network.to(memory_format=torch.channels_last)
         self._device, self._dtype = device, choose_dtype(precision, device)
         self._frozen = ("backbone.",) if freeze_backbone else ()
         self.n_at_once = 2 if device.type == "cpu" else 32
