@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_cellsam.metrics.matching import match_labels
-from napari_cellsam.models.steps import Found, Steps, run_steps
+from napari_cellsam.models.steps import Aside, Found, Steps, run_steps
 from napari_cellsam.training.lessons import known_labels
 from napari_cellsam.training.validation import click_centres
 from napari_cellsam.types import Prompt
@@ -63,7 +63,7 @@ def judge_steps(model: Model, pictures: Sequence[RetrainingPicture], *, clicks: 
     judged = []
     for picture in pictures:
         known = known_labels(picture)
-        found = np.zeros(known.shape, np.int32)
+        found: NDArray[np.int32] | None = None
         if model.backend.can_detect:
             found = yield from _found(model, picture.image)
         ious: tuple[float, ...] = ()
@@ -75,7 +75,7 @@ def judge_steps(model: Model, pictures: Sequence[RetrainingPicture], *, clicks: 
 
 
 def figures_of(
-    name: str, known: NDArray[np.int32], found: NDArray[np.integer], click_ious: tuple[float, ...] = ()
+    name: str, known: NDArray[np.int32], found: NDArray[np.integer] | None, click_ious: tuple[float, ...] = ()
 ) -> PictureFigures:
     """Return the figures of a picture.
 
@@ -86,22 +86,20 @@ def figures_of(
     known
         ``(Y, X)`` of `known_labels`.
     found
-        ``(Y, X)`` cells of the model. One of which half or more lies in the unknown does not count.
+        ``(Y, X)`` cells of the model; None if it cannot find any by itself. Their pixels in the unknown do not count,
+        and one of which half or more lies there does not count at all.
     click_ious
         As in `PictureFigures`.
     """
+    n_cells = int(known.max(initial=0))
+    if found is None:
+        return PictureFigures(name, n_cells, click_ious=click_ious)
     area = np.bincount(found.ravel())
-    hidden = np.bincount(found[known < 0].ravel(), minlength=len(area))
-    counts_at_all = hidden * 2 < area
-    counted = np.where(counts_at_all[found], found, 0)
+    hidden = np.bincount(found[known < 0], minlength=len(area))
+    counted = np.where((hidden * 2 < area)[found] & (known >= 0), found, 0)
     counts = match_labels(np.maximum(known, 0), counted, _IOU).counts
     return PictureFigures(
-        name,
-        int(known.max(initial=0)),
-        counts.true_positives,
-        counts.false_positives,
-        counts.false_negatives,
-        click_ious,
+        name, n_cells, counts.true_positives, counts.false_positives, counts.false_negatives, click_ious
     )
 
 
@@ -119,7 +117,7 @@ def _found(model: Model, image: Image) -> Generator[Any, Any, NDArray[np.int32]]
                     n_cells += 1
                     (y, x), (height, width) = cell.mask.corner, cell.mask.crop.shape
                     labels[y : y + height, x : x + width][cell.mask.crop] = n_cells
-            answer = yield (step if callable(getattr(step, "work", None)) else None)
+            answer = yield (step if isinstance(step, Aside) else None)
     except StopIteration:
         return labels
     finally:
@@ -135,8 +133,11 @@ def _click_ious(model: Model, image: Image, known: NDArray[np.int32]) -> Generat
     if len(numbers) == 0:
         return ()
     [masks] = yield from model.prompt_steps(image, [model.ask([Prompt(inside=[centre]) for centre in centres])])
+    areas = np.bincount(known[known > 0])
     ious = []
     for number, mask in zip(numbers, masks, strict=True):
-        truth, answer = known == number, mask.full(image.shape) & (known >= 0)
-        ious.append(float((truth & answer).sum() / max((truth | answer).sum(), 1)))
+        (y, x), (height, width) = mask.corner, mask.crop.shape
+        under = known[y : y + height, x : x + width][mask.crop]
+        both = int((under == number).sum())
+        ious.append(both / (int(areas[number]) + int((under >= 0).sum()) - both))
     return tuple(ious)

@@ -57,6 +57,8 @@ def read_lessons(folder: Path, replay: Path | None = None) -> Lessons:
     ------
     DatasetError
         If one of them cannot be used.
+    ImageError
+        If a picture of ``replay`` cannot be read, or its labels are of another shape.
     """
     dataset = RetrainingSet.open(folder)
     others = [_whole(entry) for entry in list_entries(replay, "train")] if replay else []
@@ -128,17 +130,22 @@ def with_judges(lessons: Lessons) -> Lessons:
 
 
 def _divided(picture: RetrainingPicture) -> tuple[RetrainingPicture, RetrainingPicture | None]:
-    """Return what is learned of a picture, and what is held out: all beyond a line across its longer side."""
+    """Return what is learned of a picture, and what is held out: all beyond a line across its longer side.
+
+    The line is across the shorter one where that does not part the cells.
+    """
     from scipy import ndimage
 
     labels = known_labels(picture)
-    n_cells = int(labels.max(initial=0))
-    if n_cells < _LEAST_CELLS:
+    boxes = ndimage.find_objects(np.maximum(labels, 0))
+    if len(boxes) < _LEAST_CELLS:
         return picture, None
-    axis = int(np.argmax(labels.shape))
-    starts = np.sort([box[axis].start for box in ndimage.find_objects(np.maximum(labels, 0))])
-    line = int(starts[min(int(n_cells * (1 - _HELD_OUT)), n_cells - 1)])
-    beyond = np.expand_dims(np.arange(labels.shape[axis]) >= line, 1 - axis)
-    learned = replace(picture, verified=picture.verified & ~beyond)
-    judge = replace(picture, verified=picture.verified & beyond, name=f"{picture.name} (held out)")
-    return (learned, judge) if n_known_cells([learned]) and n_known_cells([judge]) else (picture, None)
+    for axis in sorted((0, 1), key=lambda axis: -labels.shape[axis]):
+        starts = sorted(box[axis].start for box in boxes)
+        line = starts[int(len(starts) * (1 - _HELD_OUT))]
+        beyond = np.expand_dims(np.arange(labels.shape[axis]) >= line, 1 - axis)
+        learned = replace(picture, verified=picture.verified & ~beyond)
+        judge = replace(picture, verified=picture.verified & beyond, name=f"{picture.name} (held out)")
+        if n_known_cells([learned]) and n_known_cells([judge]):
+            return learned, judge
+    return picture, None

@@ -77,6 +77,8 @@ class FinetuneOptions:
             value = getattr(self, name)
             if not low <= value <= high:
                 raise OptionError(f"{name} is {value}; expected {low:g} to {high:g}")
+            if isinstance(low, int) and value != int(value):
+                raise OptionError(f"{name} is {value}; expected a whole number")
         if self.side % 32:
             raise OptionError(f"side is {self.side}; expected a multiple of 32 pixels")
         if self.steps is not None and self.steps < 1:
@@ -128,27 +130,27 @@ class PictureFigures:
     n_cells
         Cells that it was judged on.
     found, invented, missed
-        Cells of an automatic run, at IoU 0.6.
+        Cells of an automatic run, at IoU 0.6; all 0 for a model that makes none, since it has no detector.
     click_ious
         IoU of each cell's mask after one click at its centre.
     """
 
     name: str
     n_cells: int
-    found: int
-    invented: int
-    missed: int
+    found: int = 0
+    invented: int = 0
+    missed: int = 0
     click_ious: tuple[float, ...] = ()
 
     @property
     def f1(self) -> float:
-        """Harmonic mean of precision and recall; 1 where there is nothing and nothing was found."""
-        return _f1(self.found, self.invented, self.missed)
+        """Harmonic mean of precision and recall; 1 if there is nothing and nothing was found, NaN without a run."""
+        return Figures((self,)).f1
 
     @property
     def click_iou(self) -> float:
         """Mean IoU after one click; NaN without cells."""
-        return _mean(self.click_ious)
+        return Figures((self,)).click_iou
 
 
 @dataclass(frozen=True)
@@ -164,13 +166,18 @@ class Figures:
 
     @property
     def f1(self) -> float:
-        """F1 at IoU 0.6, over the cells of all pictures."""
-        return _f1(*(sum(getattr(p, name) for p in self.pictures) for name in ("found", "invented", "missed")))
+        """F1 at IoU 0.6, over the cells of all pictures; NaN for a model without a detector."""
+        found, invented, missed = (sum(getattr(p, n) for p in self.pictures) for n in ("found", "invented", "missed"))
+        if self.n_cells and not found + missed:
+            return math.nan
+        total = 2 * found + invented + missed
+        return 2 * found / total if total else 1.0
 
     @property
     def click_iou(self) -> float:
         """Mean IoU after one click, over the cells of all pictures; NaN without cells."""
-        return _mean([iou for picture in self.pictures for iou in picture.click_ious])
+        ious = [iou for picture in self.pictures for iou in picture.click_ious]
+        return sum(ious) / len(ious) if ious else math.nan
 
 
 @dataclass(frozen=True)
@@ -212,15 +219,6 @@ class TrainingRecord:
     @property
     def is_better(self) -> bool:
         """Whether it is no worse than its parent on the held-out cells: by F1, and if that is equal by clicks."""
-        if self.after.f1 != self.before.f1:
+        if self.after.f1 < self.before.f1 or self.after.f1 > self.before.f1:  # neither without a detector: NaN
             return self.after.f1 > self.before.f1
         return not self.after.click_iou < self.before.click_iou  # NaN without cells
-
-
-def _f1(found: int, invented: int, missed: int) -> float:
-    total = 2 * found + invented + missed
-    return 2 * found / total if total else 1.0
-
-
-def _mean(values: list[float] | tuple[float, ...]) -> float:
-    return sum(values) / len(values) if values else math.nan
