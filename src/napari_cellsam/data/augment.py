@@ -24,7 +24,8 @@ class AugmentOptions:
     Attributes
     ----------
     diameter
-        Cell diameter in pixels around which crops are scaled.
+        Cell diameter in pixels around which crops are scaled. None: pictures are seen as a model of published design
+        sees them, half of those that it squashes to its field whole and all others at their own scale.
     spread
         Standard deviation of the base-2 logarithm of the scaled diameter.
     largest_zoom
@@ -35,7 +36,7 @@ class AugmentOptions:
         Share of crops that go through `damage`.
     """
 
-    diameter: float = 30.0
+    diameter: float | None = 30.0
     spread: float = 0.65
     largest_zoom: float = 3.0
     clahe_share: float = 0.7

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from napari_cellsam.errors import CheckpointError
 
-__all__ = ["Layout", "recognise"]
+__all__ = ["Layout", "published_names", "recognise"]
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -21,6 +21,7 @@ _RENAMED = (
     (f"{_DETECTOR}transformer.", "cellfinder."),
 )
 _HEAD = re.compile(r"(cellfinder\.(?:class|bbox)_embed)\.(\d+)\.(.+)")  # one head per decoder layer
+_HEADS = re.compile(r"cellfinder\.((?:class|bbox)_embed)\.(.+)")
 _CONSTANTS = ("pixel_mean", "pixel_std")
 _SAM_NAMES = {(768, 12): "vit_b", (1024, 24): "vit_l", (1280, 32): "vit_h"}
 _PUBLISHED_WINDOW = 14
@@ -80,6 +81,36 @@ def recognise(shapes: Shapes) -> Layout:
         return Layout("cellsam", variant, config, keys)
     vit = config["vit"]
     return Layout("sam", _SAM_NAMES.get((vit["width"], vit["depth"]), "vit"), config, keys)
+
+
+def published_names(names: Iterable[str], variant: str, n_heads: int) -> dict[str, str]:
+    """Return the names of tensors in a file that is laid out as the published ones, with those in the network.
+
+    Parameters
+    ----------
+    names
+        Of the network's tensors.
+    variant
+        As in `Layout`.
+    n_heads
+        Copies of CellFinder's heads, one per decoder layer: they are the same.
+
+    Returns
+    -------
+    dict
+        What `recognise` understands. The first branch of ``"adv"``, which nothing is computed with, is left out.
+    """
+    if variant not in ("adv", "plain"):
+        return {name: name for name in names}
+    branch = _OWN_BRANCH if variant == "adv" else _FIRST_BRANCH
+    keys: dict[str, str] = {}
+    for name in names:
+        prefix, replacement = next(((new, old) for old, new in _RENAMED if name.startswith(new)), ("", branch))
+        key = replacement + name.removeprefix(prefix)
+        head = _HEADS.fullmatch(name)
+        copies = [f"{_RENAMED[-1][0]}{head[1]}.{i}.{head[2]}" for i in range(n_heads)] if head else [key]
+        keys |= dict.fromkeys(copies, name)
+    return keys
 
 
 def _cellsam_keys(shapes: Shapes, variant: str) -> dict[str, str]:

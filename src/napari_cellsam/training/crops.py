@@ -20,6 +20,7 @@ from napari_cellsam.types import Image
 __all__ = ["CropOptions", "Crops", "draw_crop", "draw_synthetic", "mosaic"]
 
 _SYNTHETIC_SIDE = 320
+_SQUASHED = 2  # crops' sides up to which a published model sees a picture whole: its field is that large
 _POOL = 32  # synthetic pictures of each archetype that are alive at a time
 _REUSE = 10  # crops taken of a synthetic picture before it is replaced
 
@@ -103,14 +104,23 @@ class Crops(IterableDataset[tuple[Tensor, Tensor]]):
 def draw_crop(picture: Picture, options: CropOptions, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
     """Draw a crop of a picture: ``(3, side, side)`` uint8 and labels ``(side, side)`` int32."""
     augment = options.augment
-    wanted = augment.diameter * 2 ** rng.normal(0, augment.spread)
-    zoom = float(np.clip(wanted / max(picture.diameter, 1.0), 0.5 / augment.largest_zoom, augment.largest_zoom))
+    zoom = _plain_zoom(picture, options, rng) * 2 ** rng.normal(0, augment.spread)
+    zoom = float(np.clip(zoom, 0.5 / augment.largest_zoom, augment.largest_zoom))
     channels = picture.channels[int(rng.random() < augment.clahe_share)]
     crop, labels = crop_at_random(channels, picture.labels, options.side, zoom, rng)
     crop = mix_channels(crop, rng)
     if rng.random() < augment.damaged_share:
         crop = damage(crop, rng)
     return (crop * 255).round().to(torch.uint8), labels
+
+
+def _plain_zoom(picture: Picture, options: CropOptions, rng: np.random.Generator) -> float:
+    """Return pixels of a crop per pixel of the picture, before chance changes them."""
+    if options.augment.diameter is not None:
+        return options.augment.diameter / max(picture.diameter, 1.0)
+    longest = max(picture.labels.shape)
+    whole = longest <= _SQUASHED * options.side and rng.random() < 0.5
+    return options.side / longest if whole else 1.0
 
 
 def _synthetic(pool: dict[str, list[Picture]], rng: np.random.Generator) -> Picture:

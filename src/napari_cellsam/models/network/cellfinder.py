@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from napari_cellsam.errors import UnsupportedTaskError
 from napari_cellsam.models.network.positions import sine_1d, sine_2d
@@ -74,7 +76,14 @@ class CellFinder(nn.Module):
     ----------
     config
         The size; published by default.
+
+    Attributes
+    ----------
+    saves_memory
+        Whether layers are computed again for their gradients (gradient checkpointing) in place of being kept.
     """
+
+    saves_memory = False
 
     def __init__(self, config: CellFinderConfig) -> None:
         super().__init__()
@@ -109,7 +118,7 @@ class CellFinder(nn.Module):
         grid: Tensor = self.input_proj(features).permute(0, 2, 3, 1)  # (B, H, W, C)
         code_x, code_y = (self._code_1d(centres) for centres in centres_xy)
         for layer in self.encoder_layers:
-            grid = layer(grid, code_x, code_y)
+            grid = self._run(layer, grid, code_x, code_y)
         return grid
 
     def decode(
@@ -143,11 +152,36 @@ class CellFinder(nn.Module):
         plane = self.adapt_pos2d(sine_2d(anchors_xy, self.config.width))
         lines = self._code_1d(anchors_xy[..., 0]), self._code_1d(anchors_xy[..., 1])
         states = []
-        for layer in self._decoder():
+
+        def look(layer: DecoderLayer, queries: Tensor) -> Tensor:
             queries = layer.attend_to_queries(queries, plane, alone=alone)
-            queries = layer.attend_to_grid(queries, lines, layer.cross_attn.keys_and_values(grid, code_x, code_y))
+            return layer.attend_to_grid(queries, lines, layer.cross_attn.keys_and_values(grid, code_x, code_y))
+
+        for layer in self._decoder():
+            queries = self._run(look, layer, queries)
             states.append(queries)
         return states
+
+    def answers(self, features: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Return the scores and boxes of the learned anchors after every decoder layer, for training.
+
+        Parameters
+        ----------
+        features
+            ``(B, n_in, H, W)`` of whole fields.
+
+        Returns
+        -------
+        list of tuple of Tensor
+            What `forward` returns, layer by layer; the last is the model's answer.
+        """
+        height, width = features.shape[-2:]
+        centres = _centres(width, features), _centres(height, features)
+        anchors = self._anchors()
+        shape = (len(features), len(anchors), -1)
+        grid = self.encode(features, centres)
+        states = self.decode(grid, centres, anchors.expand(*shape), self.pattern.weight.expand(*shape))
+        return [self._answer(state) for state in states]
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Return the scores and boxes of the learned anchors.
@@ -162,7 +196,6 @@ class CellFinder(nn.Module):
         tuple of Tensor
             Logits ``(B, N, n_classes)`` and boxes ``(B, N, 4)`` as centre x, centre y, width, height, 0-1 of the field.
         """
-        anchors = self._anchors()
         height, width = features.shape[-2:]
         centres = _centres(width, features), _centres(height, features)
         codes = [self._code_1d(c) for c in centres]
@@ -173,11 +206,7 @@ class CellFinder(nn.Module):
             if i > 0:
                 state = layer.attend_to_queries(state, start.plane)
             state = layer.attend_to_grid(state, start.lines, layer.cross_attn.keys_and_values(grid, *codes))
-        with torch.autocast(features.device.type, enabled=False):
-            state = state.float()
-            offset = self.bbox_embed(state)
-            centre = offset[..., :2] + _log_odds(anchors)
-            return self.class_embed(state), torch.cat((centre, offset[..., 2:]), -1).sigmoid()
+        return self._answer(state)
 
     def anchor_start(self) -> AnchorStart:
         """Return what does not depend on the image; kept from call to call until weights, device or type change."""
@@ -197,6 +226,20 @@ class CellFinder(nn.Module):
             lines = self._code_1d(anchors[..., 0]), self._code_1d(anchors[..., 1])
             queries = self.pattern.weight.expand(1, anchors.shape[1], -1)
             return AnchorStart(plane, lines, self._decoder()[0].attend_to_queries(queries, plane))
+
+    def _answer(self, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the logits and boxes of queries ``(B, N, width)``, one per learned anchor."""
+        with torch.autocast(state.device.type, enabled=False):
+            state = state.float()
+            offset = self.bbox_embed(state)
+            centre = offset[..., :2] + _log_odds(self._anchors())
+            return self.class_embed(state), torch.cat((centre, offset[..., 2:]), -1).sigmoid()
+
+    def _run(self, part: Callable[..., Tensor], *args: object) -> Tensor:
+        if self.saves_memory and torch.is_grad_enabled():
+            again: Tensor = checkpoint(part, *args, use_reentrant=False)
+            return again
+        return part(*args)
 
     def _decoder(self) -> list[DecoderLayer]:
         return cast("list[DecoderLayer]", list(self.decoder_layers))

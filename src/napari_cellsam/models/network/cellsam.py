@@ -136,11 +136,15 @@ class CellSam(nn.Module):
         """Return the limits of a whole picture's values, for the encoding of its tiles."""
         return measure_scale(squash(prepared, self.side))
 
-    def encode_mask(self, prepared: Tensor, scale: Scale | None = None) -> Tensor:
-        """Return the mask branch's embedding ``(n_out, h, w)`` of one prepared picture."""
+    def mask_tokens(self, prepared: Tensor, scale: Scale | None = None) -> Tensor:
+        """Return ``(width, h, w)`` what the neck makes `encode_mask`'s embedding of."""
         field_picture = squash(prepared, self.side)
         picture = mask_input(field_picture, scale or measure_scale(field_picture), self.config.layout)
-        result: Tensor = self.image_encoder.neck(encode_tokens(self.image_encoder, picture[None].to(self.device)))[0]
+        return encode_tokens(self.image_encoder, picture[None].to(self.device))[0]
+
+    def encode_mask(self, prepared: Tensor, scale: Scale | None = None) -> Tensor:
+        """Return the mask branch's embedding ``(n_out, h, w)`` of one prepared picture."""
+        result: Tensor = self.image_encoder.neck(self.mask_tokens(prepared, scale)[None])[0]
         return result
 
     def encode_detector(self, prepared: Tensor, scale: Scale | None = None) -> Tensor:
@@ -170,6 +174,18 @@ class CellSam(nn.Module):
         with self._autocasting():
             logits, boxes = self.cellfinder(features[None])
         return logits[0], boxes[0]
+
+    def answers(self, features: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Return logits ``(B, N, n_classes)`` and boxes ``(B, N, 4)``, as `find`, after every decoder layer.
+
+        Raises
+        ------
+        UnsupportedTaskError
+            If the model has no detector.
+        """
+        if self.cellfinder is None:
+            raise _no_detector()
+        return self.cellfinder.answers(features)
 
     def detect(self, features: Tensor) -> FieldBoxes:
         """Return as many boxes as there are queries, best first, from what `encode_detector` returned."""
