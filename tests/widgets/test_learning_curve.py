@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 from napari_cellsam.types.finetuning import TrainingProgress
 from napari_cellsam.widgets._learning_curve import LearningCurve
@@ -24,9 +25,9 @@ def test_the_losses_of_the_parts_are_added_up():
 
 def test_of_a_long_training_only_every_so_many_steps_are_kept_but_all_checks():
     curve = curve_of(20_000)
-    assert 1000 <= len(curve.loss) <= 2000
+    assert 300 <= len(curve.loss) <= 600
     steps = [step for step, _ in curve.loss]
-    assert len({after - before for before, after in zip(steps, steps[1:], strict=False)}) == 1, "evenly spaced"
+    assert len({after - before for before, after in pairwise(steps)}) == 1, "evenly spaced"
     assert steps[0] == 1 and steps[-1] > 19_900
     assert len(curve.val_loss) == len(curve.f1) == 10
 

@@ -192,7 +192,7 @@ def test_a_better_model_is_used_at_once_where_that_was_chosen(session, training,
     assert training.is_used
     assert client.model == "my-cells-1"
     assert session.heard[-1] == (
-        "The new model is better on 12 held-out cells. my-cells-1 finds the cells from now on."
+        "The new model is better on 12 held-out cells. From now on, my-cells-1 finds the cells."
     )
 
 

@@ -19,7 +19,7 @@ LIBRARY = "pyqtgraph"
 _INTERVAL_MS = 500
 _HEIGHTS = (120, 80)
 _COLOURS = {"loss": "#56b4e9", "val_loss": "#e69f00", "f1": "#009e73"}
-_WORDS = {"loss": "loss, learned from", "val_loss": "loss, held out", "f1": "F1, held out"}
+_WORDS = {"loss": "loss", "val_loss": "loss, held out", "f1": "F1, held out"}
 _MARK = 6
 
 
@@ -60,7 +60,10 @@ class CurvePlot(QWidget):
         self._layout.setSpacing(2)
         self._layout.addWidget(self.legend)
         self.legend.setText(
-            "&nbsp; ".join(f'<span style="color: {_COLOURS[n]}">●</span> {w}' for n, w in _WORDS.items())
+            " &nbsp; ".join(
+                f'<span style="color: {_COLOURS[n]}">●</span>&nbsp;{w.replace(" ", "&nbsp;")}'
+                for n, w in _WORDS.items()
+            )
         )
 
     @property
@@ -116,9 +119,10 @@ class CurvePlot(QWidget):
         self._view.ci.layout.setRowStretchFactor(0, _HEIGHTS[0])
         self._view.ci.layout.setRowStretchFactor(1, _HEIGHTS[1])
         for name, plot in (("loss", losses), ("val_loss", losses), ("f1", found)):
-            marks = {} if name == "loss" else {"symbol": "o", "symbolSize": _MARK, "symbolPen": None}
-            colour = _COLOURS[name]
-            self._lines[name] = plot.plot(pen=pg.mkPen(colour, width=2), symbolBrush=colour, **marks)
+            colour, is_dense = _COLOURS[name], name == "loss"
+            marks = {} if is_dense else {"symbol": "o", "symbolSize": _MARK, "symbolPen": None, "symbolBrush": colour}
+            pen = pg.mkPen(colour, width=1 if is_dense else 2)  # wide lines of many points are slow
+            self._lines[name] = plot.plot(pen=pen, **marks)
         self._layout.insertWidget(0, self._view)
 
     def _draw(self) -> None:

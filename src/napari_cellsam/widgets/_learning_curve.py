@@ -9,7 +9,7 @@ from napari_cellsam.types.finetuning import TrainingProgress
 
 __all__ = ["LearningCurve"]
 
-_MOST = 2000
+_MOST = 600
 Points = Sequence[tuple[int, float]]
 
 

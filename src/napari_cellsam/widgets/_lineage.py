@@ -82,4 +82,4 @@ class Lineage:
             raise OptionError("The model in use was not made by training: there is none to go back to.")
         if info is not None and parent not in self.taken:
             raise OptionError(f"The service does not have {parent} any more, from which this model was made.")
-        self.use(parent, f"{parent} finds the cells again.")
+        self.use(parent, f"From now on, {parent} finds the cells again.")

@@ -189,7 +189,7 @@ class Training:
         if self.record is None:
             raise OptionError("No model was trained that could be used: train one first.")
         self._refuse_while_running()
-        self._use(f"{self.name} finds the cells from now on.")
+        self._use(f"From now on, {self.name} finds the cells.")
 
     def keep_present(self) -> None:
         """Leave the present model in use; the new one stays among the service's models."""
@@ -228,7 +228,7 @@ class Training:
         self.name, self.record, self.stopping = trained.name, trained.record, False
         self.wanted_name = ""
         self.lineage.add(trained.name, trained.record)
-        self._session.say(f"{trained.name} is trained. {verdict_text(trained.record)}")
+        self._session.say(f"The model {trained.name} is trained. {verdict_text(trained.record)}")
         self._set("done")
         if self.uses_better and verdict_on(trained.record) == "better":
             self._use_when_free()
@@ -269,7 +269,7 @@ class Training:
         if automatic.running:
             automatic.changed.connect(self._use_when_free)
         else:
-            self._use(f"{verdict_text(self.record)} {self.name} finds the cells from now on.")
+            self._use(f"{verdict_text(self.record)} From now on, {self.name} finds the cells.")
 
     def _use(self, told: str) -> None:
         self.lineage.use(self.name, told)

@@ -17,7 +17,8 @@ FEW_CELLS = 10
 
 _NOTHING = "n/a"
 _ROUNDING = 1e-9
-_CELL = '<td align="right">&nbsp;&nbsp;{}</td>'
+_HEAD = '<td style="white-space: nowrap">{}</td>'
+_CELL = '<td align="right" style="white-space: nowrap">&nbsp;&nbsp;{}</td>'
 
 
 def verdict_on(record: TrainingRecord) -> Verdict:
@@ -48,12 +49,12 @@ def figures_table(record: TrainingRecord) -> str:
     rows = (
         ("F1 at IoU 0.6", _number(before.f1), _number(after.f1), _change(before.f1, after.f1)),
         (
-            "IoU after one click",
+            "IoU after a click",
             *(_number(figures.click_iou) for figures in (before, after)),
             _change(before.click_iou, after.click_iou),
         ),
         ("Cells found", *(_found(figures) for figures in (before, after)), ""),
-        ("Found, but none", *(_invented(figures) for figures in (before, after)), ""),
+        ("Wrongly found", *(_invented(figures) for figures in (before, after)), ""),
     )
     return _table(("Held-out cells", "before", "after", ""), rows)
 
@@ -62,7 +63,7 @@ def pictures_table(record: TrainingRecord) -> str:
     """Return the figures of each held-out picture, as a table in HTML."""
     before = {picture.name: picture for picture in record.before.pictures}
     rows = [_picture_row(before.get(after.name), after) for after in record.after.pictures]
-    return _table(("Picture", "cells", "F1", "IoU after one click"), rows)
+    return _table(("Picture", "cells", "F1", "IoU after a click"), rows)
 
 
 def _picture_row(before: PictureFigures | None, after: PictureFigures) -> tuple[str, ...]:
@@ -77,7 +78,7 @@ def _table(head: tuple[str, ...], rows: list[tuple[str, ...]] | tuple[tuple[str,
 
 
 def _row(texts: tuple[str, ...]) -> str:
-    return f"<tr><td>{texts[0]}</td>{''.join(map(_CELL.format, texts[1:]))}</tr>"
+    return f"<tr>{_HEAD.format(texts[0])}{''.join(map(_CELL.format, texts[1:]))}</tr>"
 
 
 def _found(figures: Figures) -> str:
