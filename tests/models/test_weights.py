@@ -99,6 +99,19 @@ def test_sam_alone_loads_without_a_detector(tmp_path: Path) -> None:
     assert (info.architecture, info.variant, info.can_detect) == ("sam", "vit", False)
 
 
+@pytest.mark.parametrize("variant", ["adv", "plain"])
+def test_names_in_a_published_file_and_in_the_network_tell_of_each_other(variant: str) -> None:
+    from napari_cellsam.models.layouts import published_names, recognise
+
+    model = _model(replace(CONFIG, layout=variant))  # type: ignore[arg-type]
+    state = model.state_dict()
+    keys = published_names(state, variant, 2)
+    assert keys.keys() == _published(model, "model_cp." if variant == "adv" else "model.").keys()
+    layout = recognise({key: tuple(state[name].shape) for key, name in keys.items()})
+    assert layout.variant == variant and layout.keys.keys() == state.keys()
+    assert all(keys[key] == name for name, key in layout.keys.items())
+
+
 @pytest.mark.parametrize("kind", ["vit_b", "vit_l", "vit_h"])
 def test_sams_sizes_are_told_by_their_shapes(kind: str) -> None:
     from segment_anything import sam_model_registry

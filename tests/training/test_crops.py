@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
+from napari_cellsam.data.augment import AugmentOptions
 from napari_cellsam.data.dataset import Picture
 from napari_cellsam.errors import OptionError
-from napari_cellsam.training.crops import CropOptions, Crops, mosaic
+from napari_cellsam.training.crops import CropOptions, Crops, draw_crop, mosaic
 
 
 def picture(group, number=1, side=96):
@@ -75,3 +76,15 @@ def test_a_mosaic_lays_crops_side_by_side():
     assert cells[0, 1::4, ::4].unique().numel() == 4 and (cells[:, ::4] == 0).all()
     wide, _ = mosaic(pictures, labels, 1, 2)
     assert wide.shape == (4, 3, 4, 8) and wide[3, 0, 0, ::4].tolist() == [6, 7]
+
+
+@pytest.mark.parametrize(("side", "zooms"), [(32, {1.0, 2.0}), (128, {1.0, 0.5}), (160, {1.0})])
+def test_without_a_diameter_pictures_are_seen_at_their_scale_or_whole(side, zooms):
+    n = side // 4
+    labels = np.zeros((side, side), np.int32)
+    labels[side // 2 - n // 2 :, side // 2 - n // 2 :][:n, :n] = 1
+    seen = Picture(np.zeros((2, 2, side, side), np.uint8), labels, float(n), "a")
+    options = CropOptions(side=64, synthetic_share=0.0, augment=AugmentOptions(None, spread=0.0, damaged_share=0.0))
+    drawn = [draw_crop(seen, options, np.random.default_rng(seed))[1] for seed in range(40)]
+    found = {round(2 * float(np.sqrt(int((labels > 0).sum()))) / n) / 2 for labels in drawn}
+    assert zooms & found == zooms and max(found) <= max(zooms)

@@ -35,6 +35,15 @@ def test_work_that_is_kept_changes_no_number(finder: CellFinder) -> None:
             torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
 
+def test_the_last_layers_answer_is_the_models(finder: CellFinder) -> None:
+    features = torch.randn(2, 32, 8, 6, generator=torch.Generator().manual_seed(0))
+    answers = finder.answers(features)
+    assert len(answers) == finder.config.n_decoder
+    for found, expected in zip(answers[-1], finder(features), strict=True):
+        torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    assert not torch.equal(answers[0][1], answers[-1][1])
+
+
 def test_what_is_kept_is_computed_once(finder: CellFinder) -> None:
     with torch.no_grad():
         assert finder.anchor_start() is finder.anchor_start()
