@@ -24,7 +24,6 @@ from napari_cellsam.models.registry import (
     find_weights,
     list_models,
 )
-from napari_cellsam.models.spec import ModelSpec
 from napari_cellsam.models.steps import Aside, Steps
 from napari_cellsam.models.weights import inspect_checkpoint, load_network
 from napari_cellsam.settings import training_dir
@@ -84,7 +83,7 @@ class _Parent:
         return Model(learner.backend(), name, self.defaults)
 
 
-def retrain_steps(task: Retraining, is_stopped: Callable[[], bool] = lambda: False) -> Steps[ModelSpec]:
+def retrain_steps(task: Retraining, is_stopped: Callable[[], bool] = lambda: False) -> Steps[TrainingRecord]:
     """Make a new model out of one that is there, in steps.
 
     Both are judged on the same held-out cells, by the same code and in the same precision. The parent stays as it is;
@@ -97,6 +96,11 @@ def retrain_steps(task: Retraining, is_stopped: Callable[[], bool] = lambda: Fal
     is_stopped
         Asked between steps whether to end the training with the best so far. To break it off and go on another time,
         close the steps instead: the same task then goes on from a checkpoint.
+
+    Returns
+    -------
+    TrainingRecord
+        Where the new model comes from, and how good both are.
 
     Raises
     ------
@@ -126,8 +130,8 @@ def retrain_steps(task: Retraining, is_stopped: Callable[[], bool] = lambda: Fal
     best = parent.learner.twin(state.best)
     after = yield from _judged(parent.model(best.twin({}), task.name), lessons)
     record = _record(task, parent, hashes, (before, after), state)
-    spec: ModelSpec = yield Aside(lambda: _register(task, parent, best, record, folder))
-    return spec
+    yield Aside(lambda: _register(task, parent, best, record, folder))
+    return record
 
 
 def _load(task: Retraining) -> _Parent:
@@ -182,7 +186,7 @@ def _record(
     )
 
 
-def _register(task: Retraining, parent: _Parent, best: Learner, record: TrainingRecord, folder: Path) -> ModelSpec:
+def _register(task: Retraining, parent: _Parent, best: Learner, record: TrainingRecord, folder: Path) -> None:
     """Write the new model, and take away what only the training needed; the learning curves stay."""
     make_folder(folder)
     weights = folder / "model.safetensors"
@@ -195,7 +199,6 @@ def _register(task: Retraining, parent: _Parent, best: Learner, record: Training
         defaults=parent.defaults or SegmentOptions(),
         training=record,
     )
-    spec = add_model(weights, task.name, inspect_checkpoint, notes)
+    add_model(weights, task.name, inspect_checkpoint, notes)
     weights.unlink(missing_ok=True)
     (folder / CHECKPOINT).unlink(missing_ok=True)
-    return spec
