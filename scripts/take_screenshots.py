@@ -13,12 +13,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import napari
-from qtpy.QtWidgets import QApplication
+from qtpy.QtWidgets import QApplication, QScrollArea
 
 from napari_cellsam.widgets._actions import find_action, run_action
 from napari_cellsam.widgets.segment_dock import SegmentDock
 
 _PATIENCE_S = 120.0
+_MINUTES = 0.7  # of training
 _SIZE = (1280, 800)
 
 
@@ -63,6 +64,7 @@ def main(folder: Path) -> None:
     take_automatic(person)
     take_review(person)
     take_boxes(person)
+    take_training(person)
     dock.close()
     viewer.close()
 
@@ -105,6 +107,20 @@ def take_boxes(person: Photographer) -> None:
     person.open_sections("find", "boxes")
     person.do("toggle_boxes")
     person.take("boxes")
+
+
+def take_training(person: Photographer) -> None:
+    """Let the model learn from the picture for a moment, and decide nothing yet."""
+    training, section = person.session.training, person.dock.sections["train"]
+    training.minutes, training.uses_better = _MINUTES, False
+    person.do("toggle_boxes")
+    person.do("verify_image")
+    person.open_sections("train")
+    person.do("train_model")
+    wait_until(lambda: training.record is not None)
+    person.settle()
+    person.dock.findChild(QScrollArea).ensureWidgetVisible(section.result, 0, 0)
+    person.take("training")
 
 
 def wait_until(true: Callable[[], bool]) -> None:
