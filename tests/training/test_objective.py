@@ -24,7 +24,7 @@ def gradients(model):
 def test_the_first_stage_reaches_every_parameter(tiny_compact):
     _set_mode(tiny_compact, masks_only=False)
     pictures, labels = batch()
-    for _ in range(8):  # clicks, boxes and answers differ from draw to draw
+    for _ in range(20):  # clicks, boxes and answers differ from draw to draw
         parts = losses(tiny_compact, pictures, labels)
         sum(parts.values()).backward()
         with torch.no_grad():  # the last layers begin at zero and hide those before them
