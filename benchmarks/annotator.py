@@ -13,10 +13,10 @@ true cell has an outline of IoU 0.8 or more and none is too many:
 - an outline that holds several cells is deleted (one), and each of them is clicked;
 - what is not right after that is outlined by hand, which counts as ten actions.
 
-The first pictures of the split train are corrected one after the other. After each number of them that ``--learn``
-names, the model is retrained on the corrected labels (not on the truth), and the next are begun with the new model.
-With each model the pictures of the split val are corrected as well, of which none of them learned anything: that is
-what the next images cost.
+Pictures of the split train, spread over its list, are corrected one after the other. After each number of them that
+``--learn`` names, the model is retrained on the corrected labels (not on the truth), and the next are begun with the
+new model. With each model the pictures of the split val are corrected as well, of which none of them learned anything:
+that is what the next images cost.
 
 Printed per source and model: actions per picture and per cell, and F1 at IoU 0.6 of what the model found by itself.
 """
@@ -212,13 +212,15 @@ class Learner:
 
 
 def of_source(folder: Path, source: str, split: str, images: int) -> list[DatasetEntry]:
-    """Return pictures of a source."""
-    return [entry for entry in list_entries(folder, split) if entry.source == source][:images]
+    """Return so many pictures of a source, spread evenly over its list: neighbours are often frames of one movie."""
+    entries = [entry for entry in list_entries(folder, split) if entry.source == source]
+    return [entries[i] for i in np.linspace(0, len(entries) - 1, min(images, len(entries))).round().astype(int)]
 
 
 def report(folder: Path, source: str, parent: str, learn: Sequence[int], minutes: float, images: int) -> list[str]:
     """Correct a source's pictures, retraining on the way; return the lines of the table."""
-    pool, judged = of_source(folder, source, "train", max(learn, default=0)), of_source(folder, source, "val", images)
+    judged, pool = of_source(folder, source, "val", images), of_source(folder, source, "train", max(learn))
+    pool = [pool[i] for i in np.random.default_rng(0).permutation(len(pool))]
     model, learner = load_model(parent), Learner(parent, minutes)
     lines = [f"{source}, {parent:18}{summary(run(judged, model))}"]
     for n_learned in sorted(learn):
