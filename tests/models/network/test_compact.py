@@ -117,4 +117,4 @@ def test_moving_picture_window_and_prompt_together_changes_nothing(model):
         features = model.encode(shown)
         asked = prompts([[30.0 + shift] * 2 + [70.0 + shift] * 2], [[[45.0 + shift, 50.0 + shift]]], [[1]])
         answers.append(model.masks(features.embedding, features.fine, asked)[0])
-    torch.testing.assert_close(*answers, rtol=1e-3, atol=5e-3)
+    torch.testing.assert_close(*answers, rtol=1e-3, atol=2e-3)  # a pixel too far makes 4.5e-3
