@@ -91,8 +91,8 @@ def test_the_curve_has_the_losses_of_all_steps_and_the_figures_of_the_checks(ses
     training.learn()
     session.settle()
     steps, checks = range(1, N_STEPS + 1), (2, 4, 6, 8)
-    assert training.curve.loss == pytest.approx([(step, 3.0 / step) for step in steps])
-    assert training.curve.val_loss == pytest.approx([(step, 4.0 / step) for step in checks])
+    assert dict(training.curve.loss) == pytest.approx({step: 3.0 / step for step in steps})
+    assert dict(training.curve.val_loss) == pytest.approx({step: 4.0 / step for step in checks})
     assert training.curve.f1 == [(step, step / N_STEPS) for step in (2, 4, 6, 8)]
 
 
