@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 import time
 
 import numpy as np
@@ -124,7 +125,9 @@ def session(dock, qtbot):
 
 
 def holds_the_bar(watchdog):
-    assert watchdog.longest.net_s < BAR_S, watchdog.report()
+    # who measures coverage is told of every line, which takes processor time of the same thread
+    bar_s = BAR_S if sys.gettrace() is None else 4 * BAR_S
+    assert watchdog.longest.net_s < bar_s, watchdog.report()
 
 
 def point_at(session, place):
