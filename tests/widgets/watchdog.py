@@ -86,6 +86,7 @@ class Watchdog:
         self._looker = threading.Thread(target=self._look, daemon=True)
 
     def __enter__(self) -> Watchdog:
+        traceback.format_stack()  # reads the sources of what is called, which the first look has no time for
         self._beat = time.perf_counter()
         self._timer.start()
         self._looker.start()
