@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from napari_cellsam.errors import ChannelError, ImageNotCachedError, ImageShapeError, OptionError, PromptError
-from napari_cellsam.types import AbsentImage, Detections, Image, Mask, Prompt, SegmentOptions
+from napari_cellsam.types import AbsentImage, Detections, Image, LowResLogits, Mask, Prompt, SegmentOptions
 
 
 @pytest.mark.parametrize(
@@ -228,3 +228,26 @@ def test_an_absent_image_is_a_value():
 def test_an_absent_image_without_pixels_is_refused(shape):
     with pytest.raises(ImageShapeError, match="no pixels"):
         AbsentImage("abcdef", shape)
+
+
+def test_an_outline_that_somebody_drew_is_a_mask_to_correct():
+    crop = np.zeros((20, 12), bool)
+    crop[2:, 3:] = True
+    drawn = LowResLogits.of_outline(crop, (100, 50))
+    y0, x0, y1, x1 = drawn.window
+    assert drawn.values.shape == (y1 - y0, x1 - x0) == (20 + 2 * 9, 12 + 2 * 7)
+    assert (y0, x0) == (100 - 9, 50 - 7)
+    assert drawn.values.dtype == np.float32 and set(np.unique(drawn.values)) == {-4, 4}
+    assert np.array_equal(drawn.values[9:29, 7:19] > 0, crop)
+    assert (drawn.values > 0).sum() == crop.sum()
+
+
+def test_a_large_outline_is_told_more_coarsely():
+    crop = np.ones((1001, 400), bool)
+    drawn = LowResLogits.of_outline(crop, (0, 0))
+    y0, x0, y1, x1 = drawn.window
+    assert max(drawn.values.shape) < 300
+    step = (y1 - y0) / drawn.values.shape[0]
+    assert step == (x1 - x0) / drawn.values.shape[1] == 6
+    assert (drawn.values > 0).sum() * step**2 == pytest.approx(crop.sum(), rel=0.02)
+    assert y0 < -240 and y1 > 1240 and x0 < -90 and x1 > 490

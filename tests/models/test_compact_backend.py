@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from napari_cellsam.engine import Model
-from napari_cellsam.errors import PromptError
 from napari_cellsam.models.backend import PicturePrompt
 from napari_cellsam.models.compact_backend import CompactBackend
 from napari_cellsam.types import Image, Prompt, SegmentOptions
@@ -96,14 +95,27 @@ def test_no_prompts_give_no_answers(backend):
 def test_a_previous_answer_is_refined_in_its_own_window(backend):
     features = backend.encode(noise(3, 100, 90), (100, 90), None)
     first = backend.decode(features, [SEVERAL[0]])[0]
-    again = backend.decode(features, [prompt([[20, 30]], logits=first.logits, window=first.window)])[0]
+    logits = np.minimum(first.logits, -1)  # it ends inside its window
+    again = backend.decode(features, [prompt([[20, 30]], logits=logits, window=first.window)])[0]
     assert np.allclose(again.window, first.window) and not np.allclose(again.logits, first.logits)
 
 
-def test_a_mask_of_another_model_cannot_be_refined(backend):
-    features = backend.encode(noise(3, 32, 32), (32, 32), None)
-    with pytest.raises(PromptError, match=r"\(256, 256\) logits; this model's own are \(16, 16\)"):
-        backend.decode(features, [prompt([[5, 5]], logits=noise(256, 256), window=np.array([0, 0, 9, 9], np.float32))])
+def test_a_click_outside_of_the_window_makes_room_for_itself(backend):
+    features = backend.encode(noise(3, 100, 90), (100, 90), None)
+    first = backend.decode(features, [prompt([[20, 30]])])[0]
+    far = float(first.window[2]) + 12
+    again = backend.decode(features, [prompt([[20, 30], [far, 30]], logits=first.logits, window=first.window)])[0]
+    assert again.window[0] <= first.window[0] + 1e-3 and again.window[2] > far
+
+
+def test_an_outline_of_any_resolution_can_be_corrected(backend):
+    features = backend.encode(noise(3, 100, 90), (100, 90), None)
+    window = np.array([10, 20, 50, 60], np.float32)
+    disc = np.hypot(*(np.indices((80, 80)) - 39.5)) < 25
+    fine = np.where(disc, 4, -4).astype(np.float32)
+    coarse = fine.reshape(16, 5, 16, 5).mean((1, 3))
+    a, b = (backend.decode(features, [prompt([[20, 30]], logits=x, window=window)])[0] for x in (fine, coarse))
+    assert np.allclose(a.window, window) and np.allclose(a.logits, b.logits, atol=1e-4)
 
 
 def test_half_precision_agrees_nearly(backend):

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from napari_cellsam.engine import Model
-from napari_cellsam.errors import PromptError, UnsupportedTaskError
+from napari_cellsam.errors import UnsupportedTaskError
 from napari_cellsam.models.backend import PicturePrompt
 from napari_cellsam.models.network.cellfinder import CellFinderConfig
 from napari_cellsam.models.network.cellsam import CellSam, CellSamConfig
@@ -64,11 +64,18 @@ def test_no_prompts_give_no_answers():
     assert published.decode(encode(published), []) == []
 
 
-def test_a_mask_of_another_model_cannot_be_refined():
+def test_an_outline_of_another_model_can_be_corrected():
     published = backend()
-    asked = PicturePrompt(np.ones((1, 2), np.float32), NO_POINTS, None, np.zeros((16, 16), np.float32), np.zeros(4))
-    with pytest.raises(PromptError, match=r"\(16, 16\) logits; this model's own are \(32, 32\)"):
-        published.decode(encode(published), [asked])
+    features = encode(published)
+    point = np.array([[70, 70]], np.float32)
+    field, part = np.array([0, 0, 128, 128], np.float32), np.array([32, 32, 96, 96], np.float32)
+    own = np.full((32, 32), -4, np.float32)
+    own[12:20, 12:20] = 4
+    whole, cut, none = (
+        published.decode(features, [PicturePrompt(point, NO_POINTS, None, logits, window)], whole=True)[0].logits
+        for logits, window in ((own, field), (own[8:24, 8:24], part), (None, None))
+    )
+    assert np.allclose(whole, cut, atol=1e-4) and not np.allclose(whole, none, atol=1e-3)
 
 
 def test_sam_alone_answers_prompts_and_says_that_it_cannot_detect():

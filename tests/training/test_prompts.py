@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from napari_cellsam.models.network.window_decoder import PROMPT_SLOTS
-from napari_cellsam.training.prompts import choose_cells, correct, draw_prompts, window_targets
+from napari_cellsam.training.prompts import N_DRAWN, choose_cells, correct, draw_prompts, window_targets
 from napari_cellsam.training.targets import cells_of
 
 
@@ -56,7 +55,7 @@ def test_clicks_lie_where_they_say(cells):
 
 def test_boxes_are_a_little_off(cells):
     chosen, prompts = draw(cells, box_share=1.0)
-    assert (prompts.labels[:, :2] == torch.tensor([2, 3])).all() and prompts.labels.shape[1] == PROMPT_SLOTS
+    assert (prompts.labels[:, :2] == torch.tensor([2, 3])).all() and prompts.labels.shape[1] == N_DRAWN + 1
     error = prompts.points[:, :2].flatten(1) - cells.boxes[chosen]
     size = (cells.boxes[chosen, 2:] - cells.boxes[chosen, :2] + 1).repeat(1, 2)
     assert 0.03 < float((error / size).std()) < 0.07
@@ -126,6 +125,20 @@ def test_a_right_answer_needs_no_click():
     truth[2:6, 2:6] = True
     prompts, _ = corrected(truth, truth)
     assert prompts.labels[0, -1] == -1
+
+
+def test_each_correction_has_a_slot_of_its_own():
+    truth, nothing = torch.zeros(16, 16, dtype=torch.bool), torch.zeros(16, 16, dtype=torch.bool)
+    truth[2:10, 2:10] = True
+    cells = cells_of(disc_labels((16, 16, 10)))
+    prompts = draw_prompts(cells, torch.tensor([0]), no_guess(cells), n_slots=7, box_share=0.0)
+    assert (prompts.labels[0, N_DRAWN:] == -1).all()
+    before = prompts.points[:, :N_DRAWN].clone()
+    for turn in range(3):
+        logits = torch.where(nothing, 4.0, -4.0)[None]
+        prompts = correct(prompts, logits, truth.float()[None], torch.ones(1, 16, 16), N_DRAWN + turn)
+        assert prompts.labels[0, N_DRAWN:].tolist() == [1] * (turn + 1) + [-1] * (2 - turn)
+    assert prompts.points[:, :N_DRAWN].equal(before)
 
 
 def test_nobody_clicks_where_the_truth_is_unknown():

@@ -9,6 +9,8 @@ import torch
 from napari_cellsam.engine import Model, load_model
 from napari_cellsam.errors import CheckpointError, OptionError
 from napari_cellsam.models.compact_backend import CompactBackend
+from napari_cellsam.models.network.compact import CompactCellSam, CompactConfig
+from napari_cellsam.models.weights import Network
 from napari_cellsam.training.checkpoint import read_checkpoint
 from napari_cellsam.training.crops import CropOptions
 from napari_cellsam.training.release import averaged_model, save_release
@@ -38,6 +40,22 @@ def test_training_keeps_its_budget_and_goes_on_from_its_checkpoint(options, tiny
     more = read_checkpoint(options.out / "checkpoint.pt")
     assert more["step"] > state["step"] and more["spent_s"] > state["spent_s"]
     assert all(bool(tensor.isfinite().all()) for tensor in more["average"].values())
+
+
+def test_a_model_of_an_early_design_can_be_gone_on_from(options, tiny_config, tmp_path):
+    early = CompactCellSam(replace(tiny_config, n_retouch=0, n_slots=5)).eval()
+    save_release(early, tmp_path / "early.safetensors")
+    trained = train(replace(options, start=tmp_path / "early.safetensors", masks_from=0.0))
+    assert (trained.config.n_retouch, trained.config.n_slots) == (CompactConfig().n_retouch, CompactConfig().n_slots)
+    kept = {name: weight.detach().half().float() for name, weight in early.named_parameters() if weight.ndim > 1}
+    same = {name for name, weight in kept.items() if torch.equal(weight, trained.state_dict()[name])}
+    assert same == {name for name in kept if not name.startswith(("neck.", "masks."))}
+
+
+def test_a_model_of_another_design_is_nothing_to_start_from(options, tmp_path, monkeypatch):
+    monkeypatch.setattr("napari_cellsam.training.train.load_network", lambda path: Network("sam", torch.nn.Identity()))
+    with pytest.raises(OptionError, match="expected a compact one to start from"):
+        train(replace(options, start=tmp_path / "sam.pth"))
 
 
 def test_the_second_stage_changes_neck_and_masks_only(options, tiny_compact):
@@ -97,7 +115,7 @@ def test_without_a_checkpoint_there_is_nothing_to_release(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"minutes": 0}, {"minutes": float("nan")}, {"batch": 0}, {"masks_from": 0}, {"workers": -1}]
+    "wrong", [{"minutes": 0}, {"minutes": float("nan")}, {"batch": 0}, {"masks_from": -0.1}, {"workers": -1}]
 )
 def test_options_outside_their_range_are_refused(tmp_path, wrong):
     with pytest.raises(OptionError):

@@ -104,6 +104,11 @@ class FakeClient:
             y0, x0, y1, x1 = prompt.box_yxyx.astype(int)
             inside = np.zeros(pieces.shape, bool)
             inside[y0 : y1 + 1, x0 : x1 + 1] = pieces[y0 : y1 + 1, x0 : x1 + 1] > 0
+        elif prompt.mask_logits is not None and not len(prompt.inside_yx):
+            drawn = prompt.mask_logits
+            y, x = (np.nonzero(drawn.values > 0)[i] + int(drawn.window[i]) for i in (0, 1))
+            inside = np.zeros(pieces.shape, bool)
+            inside[y, x] = True
         else:
             numbers = [pieces[round(float(y)), round(float(x))] for y, x in prompt.inside_yx]
             inside = np.isin(pieces, [n for n in numbers if n])

@@ -240,6 +240,30 @@ def test_restoring_brings_back_pieces_that_a_refinement_reached_later(session, c
     assert np.array_equal(labels(session), data)
 
 
+def test_what_is_corrected_is_the_outline_as_it_is(other_tool, client, monkeypatch):
+    session, seen, answer = other_tool, [], client._mask
+    monkeypatch.setattr(client, "_mask", lambda pieces, prompt: seen.append(prompt) or answer(pieces, prompt))
+    session.prompting.take_up(20, 20)
+    click(session, 20, 22)
+    asked = seen[-1]
+    window, own = asked.mask_logits.window, labels(session) == 7
+    assert asked.box is None and window[0] < np.nonzero(own)[0].min() and window[3] > np.nonzero(own)[1].max() + 1
+    session.prompting.accept()
+    session.prompting.redo_with_model(20, 20)
+    session.settle()
+    anew = seen[-1]
+    assert anew.mask_logits is None and anew.box_yxyx is not None and len(anew.inside_yx) == 0
+
+
+def test_a_cell_can_be_corrected_from_outside_alone(other_tool):
+    session = other_tool
+    session.prompting.take_up(20, 20)
+    session.prompting.click(12, 12, outside=True)
+    session.settle()
+    prompt = prompts_of(session, 7)[-1]
+    assert len(prompt.outside_yx) == 1 and prompt.box_yxyx is not None  # where it was: the outline is not kept
+
+
 def test_a_taken_up_cell_is_a_prompted_one_and_undo_makes_it_unknown_again(other_tool):
     session = other_tool
     session.prompting.take_up(20, 20)

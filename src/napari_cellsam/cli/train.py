@@ -33,6 +33,10 @@ def train(  # noqa: PLR0913 - each argument is an option of the command
     emphasis: Annotated[
         list[str] | None, typer.Option(help="WORD=FACTOR: draw groups whose name holds WORD so many times as often.")
     ] = None,
+    masks_from: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Share of the time after which the mask branch learns alone.")
+    ] = 0.9,
+    start: Annotated[str | None, typer.Option(help="Begin with a compact model: its name, or a file.")] = None,
     seed: Annotated[int, typer.Option(help="Source of chance.")] = 1,
 ) -> None:
     """Train the compact model, and write it as OUT/compact.safetensors.
@@ -42,6 +46,7 @@ def train(  # noqa: PLR0913 - each argument is an option of the command
     """
     from napari_cellsam.errors import OptionError
     from napari_cellsam.models.loading import choose_device
+    from napari_cellsam.models.registry import find_weights
     from napari_cellsam.training.crops import CropOptions
     from napari_cellsam.training.release import save_release
     from napari_cellsam.training.train import TrainOptions
@@ -53,7 +58,17 @@ def train(  # noqa: PLR0913 - each argument is an option of the command
     crops = CropOptions(side=side, synthetic_share=synthetic, seed=seed, emphasis=pairs)
     where = choose_device(device)
     options = TrainOptions(
-        data, out, minutes, batch=batch, rate=rate, device=where.type, precision=precision, workers=workers, crops=crops
+        data,
+        out,
+        minutes,
+        masks_from,
+        batch,
+        rate,
+        where.type,
+        precision,
+        workers,
+        crops,
+        start=find_weights(start) if start else None,
     )
     model = run(options, on_progress=_report)
     cut = _validate(model, data) if data else None

@@ -13,12 +13,12 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from napari_cellsam.errors import PromptError
 from napari_cellsam.models.backend import Decoded, PicturePrompt
 from napari_cellsam.models.feature_store import Arrays
+from napari_cellsam.models.mask_windows import lay_over, with_room
 from napari_cellsam.models.network.compact import CompactCellSam, Features
 from napari_cellsam.models.network.proposals import DenseMaps
-from napari_cellsam.models.network.window_decoder import PROMPT_SLOTS, WindowPrompts, window_around
+from napari_cellsam.models.network.window_decoder import WindowPrompts, window_around
 from napari_cellsam.types import SegmentOptions
 
 __all__ = ["CompactBackend"]
@@ -163,7 +163,7 @@ class CompactBackend:
     ) -> list[Decoded]:
         """Return one mask per prompt; a window is always decoded whole."""
         results: dict[int, Decoded] = {}
-        for members in _alike(prompts):
+        for members in self._alike(prompts):
             with self._computing():
                 asked = self._window_prompts(features, [prompts[i] for i in members])
                 logits, iou = self.model.masks(features.features.embedding, features.features.fine, asked)
@@ -176,18 +176,15 @@ class CompactBackend:
         """Return prompts of equally many points as tensors, each with the window it is decoded in."""
         n, side = len(prompts), self.model.masks.side
         windows = window_around(self._boxes_for(features, prompts))
-        points, labels = (np.stack(parts) for parts in zip(*map(_points_of, prompts), strict=True))
+        n_slots = self._n_slots(prompts[0])
+        points, labels = (np.stack(parts) for parts in zip(*(_points_of(p, n_slots) for p in prompts), strict=True))
         previous, told = torch.zeros(n, 1, side, side), torch.zeros(n, dtype=torch.bool)
         for i, prompt in enumerate(prompts):
             if prompt.logits is None or prompt.window is None:
                 continue
-            if prompt.logits.shape != (side, side):
-                raise PromptError(
-                    f"got a previous mask of {prompt.logits.shape} logits; this model's own are ({side}, {side}). "
-                    "Masks of another model cannot be refined: give points or a box."
-                )
-            previous[i, 0], told[i] = torch.from_numpy(prompt.logits.copy()), True
-            windows[i] = torch.from_numpy(prompt.window.copy())
+            window = with_room(prompt.window, prompt.logits, prompt.inside)
+            logits = lay_over(prompt.logits, prompt.window, window, (side, side))
+            windows[i], previous[i, 0], told[i] = torch.from_numpy(window), torch.from_numpy(logits), True
         return WindowPrompts(
             torch.zeros(n, dtype=torch.long, device=self.device),
             windows.to(self.device),
@@ -196,6 +193,19 @@ class CompactBackend:
             previous.to(self.device),
             told.to(self.device),
         )
+
+    def _n_slots(self, prompt: PicturePrompt) -> int:
+        """Return how many points a prompt is told in: at least as many as in training, where padding was seen too."""
+        n_corners = 0 if prompt.box is None else 2
+        return max(self.model.config.n_slots, n_corners + len(prompt.inside) + len(prompt.outside))
+
+    def _alike(self, prompts: list[PicturePrompt]) -> Iterator[tuple[int, ...]]:
+        """Yield prompts that are decoded together: of equally many points, or an answer depends on its neighbours."""
+        n_slots = [self._n_slots(prompt) for prompt in prompts]
+        by_slots = sorted(range(len(prompts)), key=n_slots.__getitem__)
+        for _, members in groupby(by_slots, key=n_slots.__getitem__):
+            while part := tuple(islice(members, _AT_ONCE)):
+                yield part
 
     def _boxes_for(self, features: _Encoded, prompts: list[PicturePrompt]) -> Tensor:
         """Return ``(N, 4)`` the cell's likely box: the prompt's own, or what CellFinder sees at the clicks."""
@@ -227,25 +237,11 @@ def _array(tensor: Tensor) -> NDArray[np.float16] | NDArray[np.float32]:
     return array
 
 
-def _n_slots(prompt: PicturePrompt) -> int:
-    """Return how many points a prompt is told in: at least as many as in training, where padding was seen too."""
-    n_corners = 0 if prompt.box is None else 2
-    return max(PROMPT_SLOTS, n_corners + len(prompt.inside) + len(prompt.outside))
-
-
-def _alike(prompts: list[PicturePrompt]) -> Iterator[tuple[int, ...]]:
-    """Yield prompts that are decoded together: of equally many points, or an answer would depend on its neighbours."""
-    by_slots = sorted(range(len(prompts)), key=lambda i: _n_slots(prompts[i]))
-    for _, members in groupby(by_slots, key=lambda i: _n_slots(prompts[i])):
-        while part := tuple(islice(members, _AT_ONCE)):
-            yield part
-
-
-def _points_of(prompt: PicturePrompt) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Return a prompt's points and box corners ``(P, 2)`` with SAM's labels ``(P,)``, padded to whole slots."""
+def _points_of(prompt: PicturePrompt, n_slots: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Return a prompt's points and box corners ``(P, 2)`` with SAM's labels ``(P,)``, padded to the slots."""
     corners = np.zeros((0, 2), np.float32) if prompt.box is None else prompt.box.reshape(2, 2)
     told = np.concatenate((corners, prompt.inside, prompt.outside))
-    points, labels = np.zeros((_n_slots(prompt), 2), np.float32), np.full(_n_slots(prompt), -1)
+    points, labels = np.zeros((n_slots, 2), np.float32), np.full(n_slots, -1)
     points[: len(told)] = told
     labels[: len(told)] = [2, 3][: len(corners)] + [1] * len(prompt.inside) + [0] * len(prompt.outside)
     return points, labels

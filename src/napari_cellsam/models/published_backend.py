@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from napari_cellsam.errors import PromptError, UnsupportedTaskError
+from napari_cellsam.errors import UnsupportedTaskError
 from napari_cellsam.models.backend import Decoded, PicturePrompt
+from napari_cellsam.models.mask_windows import lay_over
 from napari_cellsam.models.network.cellsam import CellSam, adaptive_cut
 from napari_cellsam.models.network.mask_decoding import FieldPrompt
 from napari_cellsam.types import SegmentOptions
@@ -188,15 +189,13 @@ class PublishedBackend:
 
         points = np.concatenate((prompt.inside, prompt.outside))
         labels = np.repeat(np.array([1, 0], np.int64), (len(prompt.inside), len(prompt.outside)))
-        side = self.side // _GRID_STEP
-        if prompt.logits is not None and prompt.logits.shape != (side, side):
-            raise PromptError(
-                f"got a previous mask of {prompt.logits.shape} logits; this model's own are ({side}, {side}). Ask for "
-                "logits=True to get them, or give points or a box."
-            )
+        previous = None
+        if prompt.logits is not None and prompt.window is not None:
+            n, field = self.side // _GRID_STEP, np.array([0, 0, self.side, self.side], np.float32)
+            previous = tensor(lay_over(prompt.logits, prompt.window, field, (n, n)))
         return FieldPrompt(
             tensor(points) if len(points) else None,
             torch.from_numpy(labels).to(self.network.device) if len(points) else None,
             None if prompt.box is None else tensor(prompt.box),
-            None if prompt.logits is None else tensor(prompt.logits),
+            previous,
         )

@@ -9,7 +9,7 @@ from torch import Tensor
 from napari_cellsam.models.network.compact import CompactCellSam, Features, Found
 from napari_cellsam.models.network.losses import dice_loss, focal_loss, giou, quality_focal_loss
 from napari_cellsam.models.network.proposals import DenseMaps
-from napari_cellsam.training.prompts import choose_cells, correct, draw_prompts, window_targets
+from napari_cellsam.training.prompts import N_DRAWN, choose_cells, correct, draw_prompts, window_targets
 from napari_cellsam.training.targets import Cells, cells_of, dense_targets
 
 __all__ = ["detection_losses", "losses", "mask_losses"]
@@ -47,7 +47,7 @@ def losses(model: CompactCellSam, pictures: Tensor, labels: Tensor, *, masks_onl
             frozen = Features(wide, wide, fine)
             guesses = _guesses(_find(model, frozen, model.propose(frozen), cells), cells)
         features = Features(wide, model.neck(wide), fine)
-        return mask_losses(model, features, cells, guesses, max(round(_N_MASKS_ALONE * area), 1), rounds=2)
+        return mask_losses(model, features, cells, guesses, max(round(_N_MASKS_ALONE * area), 1), _n_rounds(model))
     features = model.encode(pictures)
     detection, guesses = detection_losses(model, features, cells)
     return detection | mask_losses(model, features, cells, guesses, max(round(_N_MASKS * area), 1), rounds=1)
@@ -161,7 +161,7 @@ def mask_losses(
     chosen = choose_cells(cells, n_masks)
     if len(chosen) == 0:
         return {}
-    prompts = draw_prompts(cells, chosen, guesses)
+    prompts = draw_prompts(cells, chosen, guesses, model.config.n_slots)
     target, known = window_targets(cells, chosen, prompts.windows, model.masks.side)
     mask, quality = target.new_zeros(()), target.new_zeros(())
     for turn in range(rounds):
@@ -171,8 +171,13 @@ def mask_losses(
         mask = mask + (3 * cross + dice_loss(logits, target, known)).mean()
         quality = quality + F.mse_loss(predicted, _iou(logits.detach(), target, known))
         if turn + 1 < rounds:
-            prompts = correct(prompts, logits.detach(), target, known)
+            prompts = correct(prompts, logits.detach(), target, known, N_DRAWN + turn)
     return {"mask": 2 * mask / rounds, "quality": quality / rounds}
+
+
+def _n_rounds(model: CompactCellSam) -> int:
+    """Return how often masks are asked for in the second stage: at random, so that every number of clicks is known."""
+    return 2 + int(torch.randint(model.config.n_slots - N_DRAWN, ()))
 
 
 def _iou(logits: Tensor, target: Tensor, known: Tensor) -> Tensor:

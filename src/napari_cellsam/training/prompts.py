@@ -6,10 +6,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from napari_cellsam.models.network.window_decoder import PROMPT_SLOTS, WindowPrompts, window_around
+from napari_cellsam.models.network.window_decoder import WindowPrompts, window_around
 from napari_cellsam.training.targets import Cells
 
-__all__ = ["choose_cells", "correct", "draw_prompts", "window_targets"]
+__all__ = ["N_DRAWN", "choose_cells", "correct", "draw_prompts", "window_targets"]
+
+N_DRAWN = 4  # most points of a prompt before it is corrected: three inside, or two corners and one, and one outside
+_FORGOTTEN = 0.25  # share of corrected prompts of which nothing but the mask and the correction is known
+_PAINTED = 0.25  # share of previous masks that say yes or no only, as an outline that a person drew
+_SURE = 4.0  # their logits
+_CARELESS = 0.3  # how much shallower in the error than the deepest place a click may be
 
 
 def choose_cells(cells: Cells, n_most: int) -> Tensor:
@@ -21,7 +27,9 @@ def choose_cells(cells: Cells, n_most: int) -> Tensor:
     return order[rank < n_most]
 
 
-def draw_prompts(cells: Cells, chosen: Tensor, guesses: Tensor, box_share: float = 0.5) -> WindowPrompts:
+def draw_prompts(
+    cells: Cells, chosen: Tensor, guesses: Tensor, n_slots: int = N_DRAWN + 1, box_share: float = 0.5
+) -> WindowPrompts:
     """Draw a prompt for each chosen cell: a box that is a little off, or one to three clicks.
 
     Parameters
@@ -33,6 +41,8 @@ def draw_prompts(cells: Cells, chosen: Tensor, guesses: Tensor, box_share: float
     guesses
         ``(M, 4)`` boxes that the detector guessed for the cells, or NaN. They stand for half of the boxes, since a mask
         must not trust a box more than the detector deserves.
+    n_slots
+        Points of a prompt, padding included; those from `N_DRAWN` on are left for corrective clicks.
     box_share
         Share of box prompts.
     """
@@ -47,8 +57,8 @@ def draw_prompts(cells: Cells, chosen: Tensor, guesses: Tensor, box_share: float
     noisy = torch.where(guessed[:, None], guesses[chosen], noisy)
     windows = window_around(noisy)
     inside, outside = _clicks(cells, chosen, windows)
-    points = torch.zeros(n, PROMPT_SLOTS, 2, device=device)
-    labels = torch.full((n, PROMPT_SLOTS), -1, device=device)
+    points = torch.zeros(n, n_slots, 2, device=device)
+    labels = torch.full((n, n_slots), -1, device=device)
     points[:, :3], labels[:, 0] = inside, 1
     extra = torch.rand(n, 2, device=device)
     labels[:, 1] = torch.where(extra[:, 0] < 0.25, 1, -1)
@@ -56,7 +66,8 @@ def draw_prompts(cells: Cells, chosen: Tensor, guesses: Tensor, box_share: float
     labels[:, 3] = torch.where(extra[:, 1] < 0.3, 0, -1)
     corners = noisy.view(n, 2, 2)
     points[by_box, :2] = corners[by_box]
-    labels[by_box] = torch.tensor([2, 3, -1, -1, -1], device=device)
+    labels[by_box] = -1
+    labels[by_box, :2] = torch.tensor([2, 3], device=device)
     both = by_box & (extra[:, 0] < 0.15)
     labels[both, 2] = 1
     return WindowPrompts(cells.picture[chosen], windows, points, labels)
@@ -110,8 +121,13 @@ def window_targets(cells: Cells, chosen: Tensor, windows: Tensor, side: int) -> 
     return F.avg_pool2d(hit.float(), 2)[:, 0], 1 - F.max_pool2d((under < 0).float(), 2)[:, 0]
 
 
-def correct(prompts: WindowPrompts, logits: Tensor, target: Tensor, known: Tensor) -> WindowPrompts:
-    """Add the click that a person would make next: in the largest part of the error, and the answer so far.
+def correct(
+    prompts: WindowPrompts, logits: Tensor, target: Tensor, known: Tensor, slot: int = N_DRAWN
+) -> WindowPrompts:
+    """Add the click that a person would make next: about where the error is thickest, and the answer so far.
+
+    Some prompts are forgotten and some answers become plain outlines, since people also correct cells that they did
+    not ask for: those of an automatic run, or drawn by hand.
 
     Parameters
     ----------
@@ -121,15 +137,18 @@ def correct(prompts: WindowPrompts, logits: Tensor, target: Tensor, known: Tenso
         ``(N, side, side)`` what was answered and what is true.
     known
         ``(N, side, side)`` 1 where the truth is known, else 0: nobody would click there.
+    slot
+        Which of a prompt's points the click becomes.
 
     Returns
     -------
     WindowPrompts
-        The prompts with their last slot filled and the logits as previous mask.
+        The prompts with the click and the logits as previous mask.
     """
     wrong = ((logits > 0) != (target > 0.5)) & (known > 0)
     # Repeated averaging finds the middle of the widest part, much as an arg-max of the distance transform does.
     depth = F.avg_pool2d(F.avg_pool2d(wrong.float()[:, None], 5, 1, 2), 5, 1, 2)[:, 0] * wrong
+    depth = depth * (1 - _CARELESS * torch.rand_like(depth))  # people do not hit the very middle
     side = logits.shape[-1]
     at = depth.flatten(1).argmax(1)
     row, column = torch.div(at, side, rounding_mode="floor"), at % side
@@ -138,7 +157,10 @@ def correct(prompts: WindowPrompts, logits: Tensor, target: Tensor, known: Tenso
     point = windows[:, :2] + share * (windows[:, 2:] - windows[:, :2]) - 0.5
     inside = target.flatten(1).gather(1, at[:, None])[:, 0] > 0.5
     points, labels = prompts.points.clone(), prompts.labels.clone()
-    points[:, -1] = point
-    labels[:, -1] = torch.where(wrong.flatten(1).any(1), inside.long(), -1)
+    points[:, slot] = point
+    labels[:, slot] = torch.where(wrong.flatten(1).any(1), inside.long(), -1)
+    labels[torch.rand(len(labels), device=labels.device) < _FORGOTTEN, :slot] = -1
+    painted = torch.rand(len(labels), 1, 1, device=labels.device) < _PAINTED
+    previous = torch.where(painted, logits.detach().sign() * _SURE, logits.detach())
     told = torch.ones(len(labels), dtype=torch.bool, device=labels.device)
-    return prompts._replace(points=points, labels=labels, previous=logits.detach()[:, None], has_previous=told)
+    return prompts._replace(points=points, labels=labels, previous=previous[:, None], has_previous=told)

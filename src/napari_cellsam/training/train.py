@@ -18,6 +18,7 @@ from napari_cellsam.data.dataset import list_entries, load_pictures
 from napari_cellsam.errors import OptionError
 from napari_cellsam.models.loading import choose_dtype
 from napari_cellsam.models.network.compact import CompactCellSam, CompactConfig
+from napari_cellsam.models.weights import load_network
 from napari_cellsam.training.checkpoint import Run, read_checkpoint
 from napari_cellsam.training.crops import CropOptions, Crops, mosaic
 from napari_cellsam.training.objective import losses
@@ -43,7 +44,10 @@ class TrainOptions:
         Budget of computing time, earlier runs on the same checkpoint included; the learning rate follows it.
     masks_from
         Share of the budget after which the second stage begins: detector and encoder are frozen, the mask branch learns
-        on, with corrective clicks.
+        on, with corrective clicks. 0 for nothing but the second stage.
+    start
+        Weights of a compact model that a new run begins with; what its design lacked begins as if it were not there.
+        None for random ones.
     batch
         Crops per step.
     rate
@@ -71,12 +75,13 @@ class TrainOptions:
     workers: int = 1
     crops: CropOptions = field(default_factory=CropOptions)
     save_minutes: float = 4.0
+    start: Path | None = None
 
     def __post_init__(self) -> None:
-        if not self.minutes > 0 or self.batch < 1 or self.workers < 0 or not 0 < self.masks_from <= 1:
+        if not self.minutes > 0 or self.batch < 1 or self.workers < 0 or not 0 <= self.masks_from <= 1:
             raise OptionError(
                 f"got {self.minutes} minutes, batches of {self.batch}, {self.workers} workers and masks from "
-                f"{self.masks_from}; expected positive minutes and batches, and masks from more than 0 and at most 1"
+                f"{self.masks_from}; expected positive minutes and batches, and masks from 0 to 1"
             )
 
 
@@ -158,12 +163,26 @@ def _start(
     if state:
         config = CompactConfig.from_dict(state["config"])
     torch.manual_seed(options.crops.seed)
-    model: CompactCellSam = CompactCellSam(config or CompactConfig()).to(device)
+    begun = options.start if state is None else None
+    model: CompactCellSam = _grown(begun) if begun else CompactCellSam(config or CompactConfig())
+    model.to(device)
     model.to(memory_format=torch.channels_last)
     run = Run(model, copy.deepcopy(model).eval(), _optimizer(model, options.rate))
     if state:
         run.load(state)
     return run
+
+
+def _grown(path: Path) -> CompactCellSam:
+    """Return a model of today's design with the weights of a file, which may be of an earlier one."""
+    network = load_network(path)
+    if network.architecture != "compact":
+        raise OptionError(f"{path} holds a {network.architecture} model; expected a compact one to start from")
+    early: Any = network.model
+    today = CompactConfig()
+    model = CompactCellSam(replace(early.config, n_retouch=today.n_retouch, n_slots=today.n_slots))
+    model.load_state_dict(model.state_dict() | early.state_dict())
+    return model
 
 
 def _learn(run: Run, batch: Sequence[Tensor], options: TrainOptions, share: float) -> dict[str, float]:

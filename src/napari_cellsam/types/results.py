@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["Cell", "Detections", "Embedding", "LowResLogits", "Mask", "Segmentation"]
+
+
+_SURE = 4.0  # logit of a pixel that a person drew
+_MARGIN = 4  # pixels around a drawn cell
+_FINEST = 170  # values along a drawn cell's longer side
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +34,33 @@ class LowResLogits:
 
     values: NDArray[np.float32]
     window: tuple[float, float, float, float]
+
+    @classmethod
+    def of_outline(cls, crop: NDArray[np.bool_], corner: tuple[int, int]) -> LowResLogits:
+        """Return an outline as if a decoder had answered it, so that a model can correct it whoever drew it.
+
+        Parameters
+        ----------
+        crop
+            ``(h, w)`` pixels of the cell, cut to its bounding box.
+        corner
+            ``(y, x)`` pixel of the image at which the crop begins.
+
+        Returns
+        -------
+        LowResLogits
+            Logits of 4 in the cell and -4 around it, with a quarter of the cell's sides and 4 pixels of margin; coarser
+            than the image where the cell is longer than 170 pixels.
+        """
+        step = max(math.ceil(max(crop.shape) / _FINEST), 1)
+        whole = np.pad(crop, [(0, -n % step) for n in crop.shape])
+        height, width = (n // step for n in whole.shape)
+        share = whole.reshape(height, step, width, step).mean((1, 3), dtype=np.float32)
+        around = [n // 4 + math.ceil(_MARGIN / step) for n in share.shape]
+        values = np.pad((2 * share - 1) * _SURE, [(n, n) for n in around], constant_values=-_SURE)
+        top, left = (float(at - n * step) for at, n in zip(corner, around, strict=True))
+        height, width = (n * step for n in values.shape)
+        return cls(values, (top, left, top + height, left + width))
 
 
 @dataclass(frozen=True, eq=False)

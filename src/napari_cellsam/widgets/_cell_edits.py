@@ -9,7 +9,7 @@ from napari_cellsam.editing.actions import Action
 from napari_cellsam.editing.edits import Plane, edit_between, erase, place
 from napari_cellsam.editing.records import CellRecord, RecordChange
 from napari_cellsam.types import Mask, Prompt
-from napari_cellsam.widgets._active_cell import ActiveCell, inside_of, window_of
+from napari_cellsam.widgets._active_cell import ActiveCell, box_of, inside_of, window_of
 from napari_cellsam.widgets._extent import Window, window_around
 
 if TYPE_CHECKING:
@@ -46,12 +46,18 @@ def write_cell(session: Session, cell: ActiveCell, mask: Mask, title: str) -> Ac
     if not (after == cell.label).any():
         return None
     old = session.cells.get(cell.plane, cell.label)
-    prompts = (*(old.prompts if old else ()), Prompt(inside=cell.inside, outside=cell.outside, box=cell.box))
+    prompts = (*(old.prompts if old else ()), _without_logits(cell))
     score = None if old is None else old.detector_score
     record = CellRecord(cell.label, cell.plane, "prompted", score, float(mask.score), prompts)
     before = cell.before and cell.before.extended(window, under == cell.label, session.target.shape)
     _apply(session, f"{title} {cell.label}", _Change(cell.plane, window, under, after), cell.label, record)
     return replace(cell, logits=mask.low_res, window=new, before=before)
+
+
+def _without_logits(cell: ActiveCell) -> Prompt:
+    """Return what pointed at a cell; for a mask that was corrected from outside alone, its box stands."""
+    box = box_of(cell.window) if cell.window and cell.box is None and not cell.inside else cell.box
+    return Prompt(inside=cell.inside, outside=cell.outside, box=box)
 
 
 def restore_cell(session: Session, cell: ActiveCell) -> None:

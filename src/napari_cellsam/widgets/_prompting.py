@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from psygnal import Signal
 
 from napari_cellsam.editing.edits import Plane
-from napari_cellsam.types import Mask, Prompt
+from napari_cellsam.types import LowResLogits, Mask, Prompt
 from napari_cellsam.widgets._active_cell import ActiveCell, Box, Places, Snapshot, box_of, topic_of
 from napari_cellsam.widgets._asking import Asking
 from napari_cellsam.widgets._cell_edits import delete_cell, restore_cell, write_cell
@@ -84,8 +84,8 @@ class Prompting:
 
     def redo_with_model(self, y: float, x: float) -> None:
         """Let the model outline the cell at a place anew."""
-        if self._take_up(self._session.plane, y, x, "to outline anew") and self._active:
-            self._ask(self._active, "outline anew")
+        if self._take_up(self._session.plane, y, x, "to outline anew") and self._active and self._active.window:
+            self._ask(replace(self._active, box=box_of(self._active.window), logits=None), "outline anew")
 
     def accept(self) -> None:
         """Keep the active cell as it is; the next click makes a new one."""
@@ -246,7 +246,9 @@ class Prompting:
         session.jobs.cancel(topic_of(label))  # what was asked of it before was about the cell as it was
         pixels = session.target.read(plane, window) == label
         before = Snapshot(session.cells.get(plane, label), window, pixels)
-        self._settled = ActiveCell(label, plane, box=box_of(window), window=window, before=before)
+        top, left = (part.start for part in window)
+        drawn = LowResLogits.of_outline(pixels, (top, left))
+        self._settled = ActiveCell(label, plane, logits=drawn, window=window, before=before)
         self._set(self._settled)
         return True
 

@@ -1,10 +1,12 @@
 """The compact model: shapes, anchors judged together and alone, and windows of masks."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from napari_cellsam.models.network.compact import CompactCellSam, CompactConfig
-from napari_cellsam.models.network.window_decoder import WindowPrompts, window_around
+from napari_cellsam.models.network.window_decoder import WindowPrompts, _marks, window_around
 
 
 @pytest.fixture
@@ -106,6 +108,38 @@ def test_only_rows_that_were_told_see_a_previous_mask(model, features):
     logits, _ = model.masks(features.embedding, features.fine, told)
     torch.testing.assert_close(logits[0], plain[0])
     assert (logits[1] - plain[1]).abs().max() > 1e-4
+
+
+def test_a_file_of_an_early_model_says_nothing_of_retouching(tiny_config):
+    early = {name: value for name, value in tiny_config.to_dict().items() if name not in ("n_retouch", "n_slots")}
+    config = CompactConfig.from_dict(early)
+    assert (config.n_retouch, config.n_slots) == (0, 5)
+    assert CompactCellSam(config).masks.retouch is None
+
+
+def test_untrained_retouching_changes_nothing(tiny_compact, features):
+    config = replace(tiny_compact.config, n_retouch=0)
+    plain = CompactCellSam(config).eval()
+    plain.load_state_dict({k: v for k, v in tiny_compact.state_dict().items() if ".retouch." not in k})
+    asked = prompts([[0.0, 0, 32, 32]], [[[5.0, 5.0]]], [[1]], previous=torch.randn(1, 1, 16, 16))
+    asked = asked._replace(has_previous=torch.tensor([True]))
+    both = [m.masks(features.embedding, features.fine, asked)[0] for m in (plain, tiny_compact.eval())]
+    torch.testing.assert_close(*both)
+
+
+def test_marks_lie_where_the_clicks_are():
+    asked = prompts([[8.0, 16, 40, 48]], [[[9.0, 17.0], [35.0, 21.0], [9.0, 40.0]]], [[1, 0, -1]])
+    previous, inside, outside = _marks(asked, 16)[0]
+    assert previous.abs().max() == 0
+    # Two pixels of the picture per pixel of the mask; the first click is 1.5 pixels behind the window's corner.
+    assert int(inside.argmax()) == 0 and int(outside.argmax()) == 2 * 16 + 13
+    assert inside.max() > 0.9 and float(inside.sum()) < 10 and inside[10:, :3].max() < 1e-3
+
+
+def test_marks_hold_the_previous_mask_of_those_who_have_one():
+    asked = prompts([[0.0, 0, 32, 32]] * 2, [[[5.0, 5.0]]] * 2, [[1], [1]], previous=torch.full((2, 1, 16, 16), 40.0))
+    told = _marks(asked._replace(has_previous=torch.tensor([False, True])), 16)[:, 0]
+    assert told[0].abs().max() == 0 and told[1].min() == pytest.approx(1)
 
 
 def test_moving_picture_window_and_prompt_together_changes_nothing(model):

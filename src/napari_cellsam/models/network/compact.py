@@ -20,6 +20,7 @@ __all__ = ["CompactCellSam", "CompactConfig", "Features", "Found"]
 _TOKEN_STRIDE, _WIDE_STRIDE, _FINE_STRIDE = 16, 8, 4
 _LARGEST_CHANGE = 2.0  # of a logarithm of a side, by one decoder layer
 _LARGEST_EXTENT = 8.0  # logarithm of pixels, far beyond a field: nothing becomes infinite
+_BEFORE = {"n_retouch": 0, "n_slots": 5}  # of models whose files do not say
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,10 @@ class CompactConfig:
         The size of CellFinder.
     n_tokens, n_hidden
         Tokens along a mask window's side; hidden channels of the mask decoder's MLPs.
+    n_retouch
+        Hidden channels with which the mask decoder retouches corrected masks; 0 for none, as in early models.
+    n_slots
+        Points of a prompt in training, padding included: box corners, clicks and corrective clicks.
     code_period
         Pixels per unit of CellFinder's position codes.
     field
@@ -61,6 +66,8 @@ class CompactConfig:
     )
     n_tokens: int = 8
     n_hidden: int = 512
+    n_retouch: int = 32
+    n_slots: int = 10
     code_period: float = 64.0
     field: int = 512
     diameter: float = 30.0
@@ -71,7 +78,7 @@ class CompactConfig:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> CompactConfig:
         """Return the config that `to_dict` was made from."""
-        parts = dict(values, finder=CellFinderConfig(**values["finder"]))
+        parts = {**_BEFORE, **values, "finder": CellFinderConfig(**values["finder"])}
         return cls(**{**parts, "channels": tuple(values["channels"]), "layers": tuple(values["layers"])})
 
     def to_dict(self) -> dict[str, Any]:
@@ -136,7 +143,7 @@ class CompactCellSam(nn.Module):
         self.neck = nn.Sequential(
             nn.Conv2d(config.width, config.width, 1, bias=False), nn.BatchNorm2d(config.width), nn.ReLU(inplace=True)
         )
-        self.masks = WindowDecoder(config.width, config.n_fine, config.n_tokens, config.n_hidden)
+        self.masks = WindowDecoder(config.width, config.n_fine, config.n_tokens, config.n_hidden, config.n_retouch)
         for last in (self.cellfinder.class_embed, self.cellfinder.bbox_embed.layers[-1]):
             for parameter in last.parameters():
                 nn.init.zeros_(parameter)  # the queries start as the dense head left them

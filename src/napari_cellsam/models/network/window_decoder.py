@@ -10,13 +10,13 @@ from torch import Tensor, nn
 
 from napari_cellsam.models.network.sampling import cut_windows
 
-__all__ = ["PROMPT_SLOTS", "WindowDecoder", "WindowPrompts", "window_around"]
+__all__ = ["WindowDecoder", "WindowPrompts", "window_around"]
 
-PROMPT_SLOTS = (
-    5  # points of a prompt in training: two corners or up to three clicks, and corrective clicks; padding counts
-)
 _UPSCALE = 4  # of SAM's mask decoder
 _TOKEN_PIXELS = 8  # the window's own pixels per token
+_N_MARKS = 3  # maps: previous mask, clicks inside, clicks outside
+_SPOT = 1.0  # standard deviation of a click's spot, in pixels of the mask
+_SATURATION = 4.0  # logit at which a previous mask counts as nearly sure
 
 
 class WindowPrompts(NamedTuple):
@@ -60,9 +60,11 @@ class WindowDecoder(nn.Module):
         Tokens along a window's side; the mask has four times as many pixels.
     n_hidden
         Hidden channels of the token MLPs.
+    n_retouch
+        Hidden channels of the retouching of corrected masks; 0 for none.
     """
 
-    def __init__(self, width: int, n_fine: int, n_tokens: int, n_hidden: int) -> None:
+    def __init__(self, width: int, n_fine: int, n_tokens: int, n_hidden: int, n_retouch: int = 0) -> None:
         super().__init__()
         side = n_tokens * _TOKEN_PIXELS
         self.n_tokens = n_tokens
@@ -74,6 +76,7 @@ class WindowDecoder(nn.Module):
             iou_head_hidden_dim=width,
         )
         self.skip = nn.Conv2d(n_fine, width // 8, 1)
+        self.retouch = Retouch(width, n_retouch) if n_retouch else None
 
     @property
     def side(self) -> int:
@@ -100,6 +103,10 @@ class WindowDecoder(nn.Module):
         tokens = _cut(embedding, prompts, 8, self.n_tokens)
         skip = _cut(self.skip(fine), prompts, 4, self.side)
         sparse, dense = self._encode(prompts)
+        marks = None
+        if self.retouch is not None:
+            marks = _marks(prompts, self.side).to(skip.dtype)
+            dense = dense + self.retouch.of_tokens(marks)
         decoder = self.mask_decoder
         queries = torch.cat((decoder.iou_token.weight, decoder.mask_tokens.weight))[None].expand(len(tokens), -1, -1)
         queries = torch.cat((queries, sparse), 1)
@@ -108,7 +115,10 @@ class WindowDecoder(nn.Module):
         grid = tokens.transpose(1, 2).unflatten(2, (self.n_tokens, self.n_tokens))
         first, norm, activation, second, last = decoder.output_upscaling
         grid = activation(norm(first(grid)))
-        grid = last(second(grid) + skip)
+        grid = second(grid) + skip
+        if self.retouch is not None and marks is not None:
+            grid = grid + self.retouch.of_pixels(torch.cat((grid, skip, marks), 1))
+        grid = last(grid)
         weights = decoder.output_hypernetworks_mlps[0](hidden[:, 1])
         logits = torch.einsum("nc,nchw->nhw", weights, grid.to(weights.dtype)).float()
         return logits, decoder.iou_prediction_head(hidden[:, 0]).float()[:, 0]
@@ -127,6 +137,54 @@ class WindowDecoder(nn.Module):
             told = self.prompt_encoder.mask_downscaling(prompts.previous)
             dense = torch.where(prompts.has_previous[:, None, None, None], told, dense)
         return sparse, dense
+
+
+class Retouch(nn.Module):
+    """Let clicks and the previous mask act where they are, at the resolution of the mask.
+
+    SAM tells its decoder of clicks as tokens, and of the previous mask by the image token. A small decoder follows
+    corrections better when both are maps beside the picture, as in RITM (Sofiiuk et al., ICIP 2022).
+
+    Parameters
+    ----------
+    width
+        Channels of the embedding.
+    n_hidden
+        Hidden channels.
+    """
+
+    def __init__(self, width: int, n_hidden: int) -> None:
+        super().__init__()
+        n_grid = width // 8
+        self.of_tokens = nn.Sequential(
+            nn.Conv2d(_N_MARKS, n_hidden, _UPSCALE, _UPSCALE), nn.GELU(), nn.Conv2d(n_hidden, width, 1)
+        )
+        self.of_pixels = nn.Sequential(
+            nn.Conv2d(2 * n_grid + _N_MARKS, n_hidden, 3, padding=1),
+            nn.GELU(),
+            nn.Conv2d(n_hidden, n_hidden, 3, padding=2, dilation=2),
+            nn.GELU(),
+            nn.Conv2d(n_hidden, n_grid, 1),
+        )
+        for last in (self.of_tokens[-1], self.of_pixels[-1]):  # a decoder that was trained without stays as it was
+            for parameter in last.parameters():
+                nn.init.zeros_(parameter)
+
+
+def _marks(prompts: WindowPrompts, side: int) -> Tensor:
+    """Return maps ``(N, 3, side, side)``: the previous mask, -1 to 1, and spots of 0 to 1 at clicks inside, outside."""
+    corner, size = prompts.windows[:, None, :2], prompts.windows[:, None, 2:] - prompts.windows[:, None, :2]
+    at = (prompts.points + 0.5 - corner) / size * side - 0.5  # (N, P, 2), in pixels of the mask
+    pixels = torch.arange(side, device=at.device, dtype=at.dtype)
+    across, down = (torch.exp(-0.5 * (at[..., i, None] - pixels).square() / _SPOT**2) for i in (0, 1))  # (N, P, side)
+    spots = [
+        torch.einsum("npy,npx->nyx", down * (prompts.labels == kind)[..., None], across).clamp(max=1) for kind in (1, 0)
+    ]
+    previous = torch.zeros_like(spots[0])
+    if prompts.previous is not None and prompts.has_previous is not None:
+        told = torch.tanh(prompts.previous[:, 0] / _SATURATION)
+        previous = torch.where(prompts.has_previous[:, None, None], told, previous)
+    return torch.stack((previous, *spots), 1)
 
 
 def window_around(boxes: Tensor, margin: float = 0.25, pad: float = 4.0) -> Tensor:

@@ -1,6 +1,6 @@
 """Print how well a model finds and outlines cells, beside classical segmentation, by source.
 
-Usage: python benchmarks/accuracy.py FOLDER [--model compact] [--split val] [--sheet sheet.png]
+Usage: python benchmarks/accuracy/automatic.py FOLDER [--model compact] [--split val] [--sheet sheet.png]
 
 FOLDER is a data set as `napari-cellsam train` takes it. For every source: F1 at IoU 0.6 of the model and of scikit-
 image's Otsu threshold with distance watershed on the same pictures; median and mean IoU of each cell's mask after
