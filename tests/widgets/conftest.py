@@ -210,7 +210,15 @@ class FakeStore:
 
     def __init__(self):
         self.value = SimpleNamespace(
-            options=SegmentOptions(), keys={}, rule="fill", hover=False, journal_folder="", server="", model=""
+            options=SegmentOptions(),
+            keys={},
+            rule="fill",
+            hover=False,
+            journal_folder="",
+            server="",
+            model="",
+            training_minutes=6.0,
+            use_better=True,
         )
 
     def update(self, **changes):

@@ -48,6 +48,13 @@ def test_cells_have_the_colour_of_their_origin():
     assert tuple(colours[0]) == (0, 0, 0, 0)
 
 
+def test_what_was_reviewed_has_another_colour():
+    records = [CellRecord(1, reviewed=True), CellRecord(2), CellRecord(3, (), "automatic", 0.9)]
+    colours = colours_of(records, "reviewed").color_dict
+    assert tuple(colours[2]) == tuple(colours[3]) != tuple(colours[1])
+    assert "accepted" in legend_of("reviewed")
+
+
 def test_scores_have_colours_between_two_that_everybody_tells_apart():
     records = [CellRecord(i, (), "automatic", s) for i, s in enumerate((0.0, 0.5, 1.0), start=1)]
     records.append(CellRecord(4, (), "manual"))

@@ -22,6 +22,8 @@ CHOSEN = Preferences(
     diameter=31.5,
     min_area=1_500_000,
     rule="replace",
+    training_minutes=12.5,
+    use_better=False,
     keys={"undo": "Control-U", "delete_cell": ""},
 )
 

@@ -64,7 +64,8 @@ def test_without_anything_to_learn_from_the_user_is_told_what_to_do(session, cli
 
 
 def test_minutes_and_name_are_those_that_were_chosen(session, training, client):
-    training.minutes, training.wanted_name = 12.0, "my-nuclei"
+    session.prefer(training_minutes=12.0)
+    training.wanted_name = "my-nuclei"
     training.learn()
     session.settle()
     assert ("train", "my-nuclei", 1, 0, 12.0) in client.asked
@@ -197,7 +198,7 @@ def test_a_better_model_is_used_at_once_where_that_was_chosen(session, training,
 
 
 def test_where_that_was_not_chosen_the_user_decides(session, training, client):
-    training.uses_better = False
+    session.prefer(use_better=False)
     training.learn()
     session.settle()
     assert session.preferences.model == "" and session.connection.n_reconnected == 0

@@ -20,9 +20,11 @@ def _correct(verb: Callable[[Correcting, float, float], None]) -> Callable[[Sess
 
 
 def _escape(session: Session) -> None:
-    """Let be what was begun, or give the active cell back what it was, or else stop what runs."""
+    """Let be what was begun or selected, or give the active cell back what it was, or else stop what runs."""
     if session.correcting.let_be():
         session.say("Nothing was changed.")
+    elif session.selection.clear():
+        session.say("No cell is selected.")
     elif session.region.drawing:
         session.region.stop()
     elif session.shapes.drawing:
@@ -46,14 +48,14 @@ CELL_ACTIONS = (
         "Outline cell anew",
         "U",
         "Let the model outline the cell under the cursor anew.",
-        at_cursor(lambda session, y, x: session.prompting.redo_with_model(y, x)),
+        _correct(lambda correcting, y, x: correcting.redo(y, x)),
     ),
     ActionSpec(
         "delete_cell",
         "Delete cell",
         "K",
         "Delete the cell under the cursor.",
-        at_cursor(lambda session, y, x: session.prompting.delete(y, x)),
+        _correct(lambda correcting, y, x: correcting.delete(y, x)),
     ),
     ActionSpec(
         "accept_cell",
@@ -70,10 +72,24 @@ CELL_ACTIONS = (
         _escape,
     ),
     ActionSpec(
+        "select_cell",
+        "Select cell",
+        "Shift-C",
+        "Select the cell under the cursor, or no more; a correction over one of those selected acts on all of them.",
+        at_cursor(lambda session, y, x: session.selection.toggle(y, x)),
+    ),
+    ActionSpec(
+        "select_in_region",
+        "Select in a region",
+        "",
+        "Draw around cells in one stroke; those inside are selected.",
+        lambda session: session.region.draw(then=session.selection.select_in),
+    ),
+    ActionSpec(
         "merge_cells",
         "Merge cells",
         "T",
-        "Press it over one cell, then over another one: both become one.",
+        "Press it over one cell, then over another one: both become one. Of selected cells, all do at once.",
         _correct(lambda correcting, y, x: correcting.merge(y, x)),
     ),
     ActionSpec(

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["CORRECTIONS", "CorrectSection"]
 
 CORRECTIONS = (
-    *("merge_cells", "split_cell", "grow_cell", "shrink_cell", "fill_holes"),
+    *("select_cell", "merge_cells", "split_cell", "grow_cell", "shrink_cell", "fill_holes"),
     *("smooth_cell", "keep_largest_piece", "renumber_cell", "swap_numbers"),
 )
 """Actions on the cell under the cursor, for which a key is needed."""
@@ -36,7 +36,7 @@ class CorrectSection(Section):
         super().__init__("Correct cells", "Keys that change the cell under the cursor.", is_open=False)
         self.content.addWidget(self.keys)
         self.content.addWidget(self.begun)
-        self.content.addLayout(row_of(buttons["clear_region"]))
+        self.content.addLayout(row_of(buttons["select_in_region"], buttons["clear_region"]))
         self.refresh()
 
     def refresh(self) -> None:
@@ -47,4 +47,5 @@ class CorrectSection(Section):
         self.begun.setVisible(begun is not None)
         if begun is not None:
             self.begun.setText(f"{begun.kind.capitalize()}: cell {begun.label} waits for the second place.")
-        self._buttons["clear_region"].setEnabled(self._session.has_target)
+        for action_id in ("select_in_region", "clear_region"):
+            self._buttons[action_id].setEnabled(self._session.has_target)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -13,9 +13,12 @@ from numpy.typing import NDArray
 from psygnal import Signal
 
 from napari_cellsam import corrections
-from napari_cellsam.editing.edits import Plane
+from napari_cellsam.editing.edits import Plane, erase, place
+from napari_cellsam.editing.records import CellRecord
 from napari_cellsam.errors import OptionError
 from napari_cellsam.types import Mask, Prompt
+from napari_cellsam.widgets._active_cell import box_of, inside_of, topic_of, window_of
+from napari_cellsam.widgets._extent import Window, window_around
 from napari_cellsam.widgets._rewriting import Corner, Crop, Rewriting
 
 if TYPE_CHECKING:
@@ -48,7 +51,7 @@ class Begun:
 
 
 class Correcting:
-    """Changes cells that are there.
+    """Changes cells that are there: the one under the cursor, and with it all that are selected, if it is one of them.
 
     A correction of two cells, or of two places, begins with the first call and is done with the second one. ``changed``
     is emitted when one begins, is done, or is let be.
@@ -85,6 +88,28 @@ class Correcting:
         """Keep only the largest piece of a cell."""
         self._one("keep the largest piece of", corrections.keep_largest, y, x)
 
+    def delete(self, y: float, x: float) -> None:
+        """Delete a cell."""
+        cells = self._selected(y, x)
+        if not cells:
+            self._session.prompting.delete(y, x)
+            return
+        self.let_be()
+        for label in cells:
+            self._session.jobs.cancel(topic_of(label))  # or an answer on its way would bring it back
+        self._rewriting.write_each(f"delete {len(cells)} cells", lambda crop, label, _: erase(crop, label), cells)
+
+    def redo(self, y: float, x: float) -> None:
+        """Let the model outline a cell anew."""
+        cells = self._selected(y, x)
+        if not cells:
+            self._session.prompting.redo_with_model(y, x)
+            return
+        self.let_be()
+        plane, prompts = self._session.plane, [Prompt(box=box_of(window)) for window in cells.values()]
+        done = partial(self._redo, plane, cells, prompts)
+        self._session.decode(plane, prompts, done, topic="outline the selection anew")
+
     def renumber(self, y: float, x: float) -> None:
         """Give a cell a number that no other one has."""
         self.let_be()
@@ -97,7 +122,17 @@ class Correcting:
         self._rewriting.write(f"renumber {label}", verb, [window], {number: label})
 
     def merge(self, y: float, x: float) -> None:
-        """Begin to merge a cell, or merge this one with that which was begun with, whose number it gets."""
+        """Begin to merge a cell, or merge this one with that which was begun with, whose number it gets.
+
+        All that are selected are merged at once.
+        """
+        cells = self._selected(y, x)
+        if cells:
+            self.let_be()
+            self._rewriting.write(
+                f"merge {len(cells)} cells", lambda crop, _: corrections.merge(crop, list(cells)), list(cells.values())
+            )
+            return
         first = self._begin_or_go_on("merge", y, x, "the same key over a cell that belongs to it merges them")
         if first is None:
             return
@@ -183,7 +218,36 @@ class Correcting:
         """Correct one cell."""
         self.let_be()
         label, window = self._rewriting.cell(y, x)
-        self._rewriting.write(f"{title} {label}", lambda crop, _: verb(crop, label), [window])
+        cells = self._selected(y, x) or {label: window}
+        what = str(label) if len(cells) == 1 else f"{len(cells)} cells"
+        self._rewriting.write_each(f"{title} {what}", lambda crop, label, _: verb(crop, label), cells)
+
+    def _selected(self, y: float, x: float) -> dict[int, Window]:
+        """Return the selected cells, that at a place first; none if it is not one of at least two."""
+        cells = self._session.selection.cells
+        here = self._session.target.at(self._session.plane, round(y), round(x))
+        if here not in cells or len(cells) < 2:
+            return {}
+        return {here: cells.pop(here), **cells}
+
+    def _redo(self, plane: Plane, cells: dict[int, Window], prompts: list[Prompt], masks: list[Mask]) -> None:
+        """Give cells the model's answers; those it sees nothing of stay."""
+        answers = {label: (p, m) for label, p, m in zip(cells, prompts, masks, strict=True) if m.area}
+        shape = self._session.target.shape
+        windows = {label: window_around(shape, cells[label], window_of(mask)) for label, (_, mask) in answers.items()}
+
+        def verb(crop: Crop, label: int, corner: Corner) -> Crop:
+            if not (crop == label).any():  # it was deleted meanwhile
+                return crop
+            window = slice(corner[0], corner[0] + crop.shape[0]), slice(corner[1], corner[1] + crop.shape[1])
+            return place(erase(crop, label), inside_of(answers[label][1], window), label)
+
+        def then(record: CellRecord) -> CellRecord:
+            prompt, mask = answers[record.label]
+            return replace(record, origin="prompted", predicted_iou=mask.score, prompts=(*record.prompts, prompt))
+
+        title = f"outline {len(windows)} cells anew"
+        self._rewriting.write_each(title, verb, windows, plane=plane, then=then)
 
     def _begin_or_go_on(self, kind: str, y: float, x: float, hint: str) -> Begun | None:
         """Return where a correction began whose second place this is; begin one, and return None, if there is none."""

@@ -26,10 +26,11 @@ if TYPE_CHECKING:
 
 __all__ = ["COLOURINGS", "ColourBy", "Features", "colours_of", "legend_of", "table_of"]
 
-ColourBy = Literal["label", "origin", "detector_score", "predicted_iou"]
+ColourBy = Literal["label", "origin", "reviewed", "detector_score", "predicted_iou"]
 COLOURINGS: dict[ColourBy, str] = {
     "label": "Each its own",
     "origin": "Origin",
+    "reviewed": "Review",
     "detector_score": "Detector's score",
     "predicted_iou": "Predicted IoU",
 }
@@ -37,6 +38,7 @@ COLOURINGS: dict[ColourBy, str] = {
 
 # Okabe and Ito's colours, and a scale between two of them: told apart with any kind of colour vision
 _ORIGINS = {"automatic": "#56b4e9", "prompted": "#e69f00", "edited": "#cc79a7", "manual": "#009e73"}
+_REVIEWS = {"accepted": "#009e73", "still to review": "#e69f00"}
 _UNKNOWN = "#999999"
 _SCALE = ("#d55e00", "#f0e442", "#0072b2")
 _N_STEPS = 64  # few colours, so that napari draws them as bytes
@@ -173,6 +175,8 @@ def colours_of(cells: Iterable[CellRecord], by: ColourBy) -> DirectLabelColormap
     for record in cells:
         if by == "origin":
             colours[record.label] = palette[_ORIGINS[record.origin]]
+        elif by == "reviewed":
+            colours[record.label] = palette[_REVIEWS["accepted" if record.reviewed else "still to review"]]
         else:
             value = getattr(record, by)
             step = _UNKNOWN if value is None else round(float(np.clip(value, 0, 1)) * (_N_STEPS - 1))
@@ -184,8 +188,9 @@ def legend_of(by: ColourBy) -> str:
     """Return what the colours mean, as a line of rich text; empty where each cell has its own."""
     if by == "label":
         return ""
-    if by == "origin":
-        return " ".join(f"{_patch(colour)}&nbsp;{origin}" for origin, colour in _ORIGINS.items())
+    named = {"origin": _ORIGINS, "reviewed": _REVIEWS}.get(by)
+    if named:
+        return " ".join(f"{_patch(colour)}&nbsp;{name}" for name, colour in named.items())
     low, middle, high = map(_patch, _SCALE)
     return f"0 {low}{middle}{high} 1 &nbsp; {_patch(_UNKNOWN)} not known"
 

@@ -71,3 +71,4 @@ class FindSection(Section):
 
     def _on_rule(self) -> None:
         self._session.rule = self.rule.value
+        self._session.prefer(rule=self.rule.value)

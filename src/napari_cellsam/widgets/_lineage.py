@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_cellsam.errors import OptionError, OutputError
+from napari_cellsam.errors import OptionError
 
 if TYPE_CHECKING:
     from napari_cellsam.types.finetuning import TrainingRecord
@@ -61,10 +61,7 @@ class Lineage:
             What the user is told.
         """
         session = self._session
-        try:
-            session.store.update(model=model)
-        except OutputError as error:
-            session.say(str(error), "warning")  # it counts until the end of this run
+        session.prefer(model=model)
         session.connection.reconnect()
         session.folder.look_ahead()
         session.say(told)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -49,6 +50,8 @@ class Preferences:
     rule
         ``"fill"`` keeps all cells that are there, ``"replace"`` only those that a person touched;
         ``"new"`` leaves their layer as it is, and adds another one.
+    training_minutes, use_better
+        How long a model learns, and whether the new one is used when it is better.
     journal_folder
         Where journals are kept; beside each image when empty.
     keys
@@ -63,6 +66,8 @@ class Preferences:
     diameter: float | Literal["auto", "native"] | None = "auto"
     min_area: int | None = None
     rule: Rule = "fill"
+    training_minutes: float = 6.0
+    use_better: bool = True
     journal_folder: str = ""
     keys: Mapping[str, str] = field(default_factory=dict)
 
@@ -70,6 +75,8 @@ class Preferences:
         for name, words in _WORDS.items():
             if getattr(self, name) not in words:
                 raise OptionError(f"{name} is {getattr(self, name)!r}; expected {' or '.join(map(repr, words))}")
+        if not 0 < self.training_minutes < math.inf:
+            raise OptionError(f"training_minutes is {self.training_minutes}; expected more than 0")
         for action, key in self.keys.items():
             if key and not _is_key(key):
                 raise OptionError(f"the key of {action} is {key!r}; expected one such as 'H' or 'Control-Z'")
@@ -181,6 +188,8 @@ _READERS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "diameter": ("segmentation", _optional(float, "auto", "native")),
     "min_area": ("segmentation", _optional(int)),
     "rule": ("segmentation", str),
+    "training_minutes": ("training", float),
+    "use_better": ("training", bool),
     "journal_folder": ("journal", str),
 }
 """By preference: its category, and what reads it."""

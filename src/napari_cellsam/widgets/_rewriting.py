@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import reduce
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_cellsam.editing.actions import Action
-from napari_cellsam.editing.edits import Plane, edit_between
+from napari_cellsam.editing.edits import CropEdit, Plane, edit_between
 from napari_cellsam.editing.records import CellRecord, RecordChange
 from napari_cellsam.errors import OptionError
 from napari_cellsam.widgets._extent import Window, extent_of, window_around
@@ -19,14 +20,21 @@ from napari_cellsam.widgets._extent import Window, extent_of, window_around
 if TYPE_CHECKING:
     from napari_cellsam.widgets._session import Session
 
-__all__ = ["Corner", "Crop", "Rewriting", "Verb"]
+__all__ = ["Corner", "Crop", "Rewriting", "Then", "Verb"]
 
 Crop = Any  # NDArray[np.integer]; numpy's types of integers do not follow through the verbs
 Corner = NDArray[np.int64]
 Verb = Callable[[Crop, Corner], Crop]
 """Gets a crop and ``(y, x)`` of its first pixel, and returns what becomes of it."""
 
+Then = Callable[[CellRecord], CellRecord]
+"""Returns the record of a cell after it was changed."""
+
 _MARGIN_PX = 4  # around a cell, for those that grow
+
+
+def _edited(record: CellRecord) -> CellRecord:
+    return replace(record, origin="edited") if record.origin in ("automatic", "prompted") else record
 
 
 class Rewriting:
@@ -76,33 +84,107 @@ class Rewriting:
         margin
             Pixels around the windows that the crop has too.
         """
+        plane = self._session.plane if plane is None else plane
+        window = self._around(windows, margin)
+        self._apply(title, plane, [(window, verb)], parents)
+
+    def write_each(
+        self,
+        title: str,
+        verb: Callable[[Crop, int, Corner], Crop],
+        cells: Mapping[int, Window],
+        *,
+        plane: Plane | None = None,
+        then: Then = _edited,
+    ) -> None:
+        """Change several cells as one step; those that are apart are read apart.
+
+        Parameters
+        ----------
+        title
+            Of the step.
+        verb
+            What becomes of a crop and a cell in it, and ``(y, x)`` of the crop's first pixel.
+        cells
+            Where the cells are, and are to be.
+        plane
+            Of the cells; the one that is shown when None.
+        then
+            What becomes of their records.
+        """
+
+        def of(labels: list[int]) -> Verb:
+            return lambda crop, corner: reduce(lambda now, label: verb(now, label, corner), labels, crop)
+
+        plane = self._session.plane if plane is None else plane
+        groups = _apart({label: self._around([window], _MARGIN_PX) for label, window in cells.items()})
+        self._apply(title, plane, [(window, of(labels)) for window, labels in groups], {}, then)
+
+    def _around(self, windows: Sequence[Window], margin: int) -> Window:
+        """Return the window that holds others and some pixels around them."""
+        wide = [tuple(slice(s.start - margin, s.stop + margin) for s in window) for window in windows]
+        return window_around(self._session.target.shape, *wide)  # type: ignore[arg-type] # two slices each
+
+    def _apply(
+        self,
+        title: str,
+        plane: Plane,
+        parts: Sequence[tuple[Window, Verb]],
+        parents: Mapping[int, int],
+        then: Then = _edited,
+    ) -> None:
+        """Change parts of a plane that do not overlap, as one step."""
         session = self._session
         session.prompting.accept()  # its outline may be another one afterwards
-        plane = session.plane if plane is None else plane
-        around = [tuple(slice(s.start - margin, s.stop + margin) for s in window) for window in windows]
-        window = window_around(session.target.shape, *around)  # type: ignore[arg-type] # two slices each
-        corner = np.array([s.start for s in window])
-        before = session.target.read(plane, window)
-        after = verb(before, corner)
-        edit = edit_between(plane, (window[0].start, window[1].start), before, after)
-        if edit is None:
+        edits: list[CropEdit] = []
+        changes: list[RecordChange] = []
+        for window, verb in parts:
+            corner = np.array([s.start for s in window])
+            before = session.target.read(plane, window)
+            after = verb(before, corner)
+            edit = edit_between(plane, (window[0].start, window[1].start), before, after)
+            if edit is not None:
+                session.target.know_highest(int(after.max(initial=0)))
+                edits.append(edit)
+                changes += self._changes(plane, edit.labels(), set(np.unique(after).tolist()), parents, then)
+        if not edits:
             session.say("There is nothing to correct.")
             return
-        session.target.know_highest(int(after.max(initial=0)))
-        changes = self._changes(plane, edit.labels(), set(np.unique(after).tolist()), parents)
-        session.apply(Action(title, (edit,), changes))
+        session.apply(Action(title, tuple(edits), tuple(changes)))
         session.say(f"Done: {title}.")
 
     def _changes(
-        self, plane: Plane, touched: set[int], left: set[int], parents: Mapping[int, int]
+        self, plane: Plane, touched: set[int], left: set[int], parents: Mapping[int, int], then: Then
     ) -> tuple[RecordChange, ...]:
         """Return what becomes of the records of cells, of which some are left."""
         cells, changes = self._session.cells, []
         for label in sorted(touched):
             old = cells.get(plane, label)
             parent = cells.get(plane, parents.get(label, label)) or CellRecord(label, plane)
-            origin = "edited" if parent.origin in ("automatic", "prompted") else parent.origin
-            new = replace(parent, label=label, origin=origin) if label in left else None
+            new = then(replace(parent, label=label)) if label in left else None
             if old is not None or new is not None:
                 changes.append(RecordChange(old, new))
         return tuple(changes)
+
+
+def _apart(windows: Mapping[int, Window]) -> list[tuple[Window, list[int]]]:
+    """Return windows that do not overlap, and whose were joined to each."""
+    groups: list[tuple[Window, list[int]]] = []
+    for label, window in windows.items():
+        labels, around = [label], window
+        while touching := [group for group in groups if _overlap(group[0], around)]:
+            groups = [group for group in groups if group not in touching]
+            for other, members in touching:
+                labels = members + labels
+                around = _joined(around, other)
+        groups.append((around, labels))
+    return groups
+
+
+def _overlap(one: Window, other: Window) -> bool:
+    return all(a.start < b.stop and b.start < a.stop for a, b in zip(one, other, strict=True))
+
+
+def _joined(one: Window, other: Window) -> Window:
+    rows, columns = (slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(one, other, strict=True))
+    return rows, columns

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
 
 from napari_cellsam.editing.actions import Action
 from napari_cellsam.editing.edits import Plane
-from napari_cellsam.errors import CellsamError, RequestCancelledError, ServiceError
+from napari_cellsam.errors import CellsamError, OutputError, RequestCancelledError, ServiceError
 from napari_cellsam.types import Image, Mask, Prompt, SegmentOptions
 from napari_cellsam.widgets._automatic import Automatic, Rule
 from napari_cellsam.widgets._channel_memory import ChannelMemory
@@ -31,6 +31,7 @@ from napari_cellsam.widgets._prompting import Prompting
 from napari_cellsam.widgets._records import CellTable
 from napari_cellsam.widgets._region import RegionDrawing
 from napari_cellsam.widgets._review import Review
+from napari_cellsam.widgets._selection import Selection
 from napari_cellsam.widgets._training import Training
 from napari_cellsam.widgets._verifying import Verifying
 from napari_cellsam.widgets._workplace import Workplace
@@ -84,6 +85,7 @@ class Session:
         self._place = Workplace(self, memory or ChannelMemory())
         self.prompting = Prompting(self)
         self.automatic = Automatic(self)
+        self.selection = Selection(self)
         self.correcting = Correcting(self)
         self.hover = HoverPreview(self)
         self.shapes = PromptLayers(self)
@@ -98,7 +100,15 @@ class Session:
         self.folder, self.training = FolderWork(self), Training(self)
         self._tools = (
             *(self.folder, self.hover, self.shapes, self.review, self.boxes, self.region),
-            *(self.verifying, self.model_view, self.automatic, self.correcting, self.measuring, self.exporting),
+            *(
+                self.verifying,
+                self.model_view,
+                self.automatic,
+                self.selection,
+                self.correcting,
+                self.measuring,
+                self.exporting,
+            ),
             *(self.collecting, self.training),
         )
         for tool in (*self._tools, self.prompting, self.journaling):
@@ -260,6 +270,19 @@ class Session:
         self._place.quiet()
         title = self._place.ledgers.open().redo()
         self.say("There is nothing to do again." if title is None else f"Done again: {title}.")
+
+    def prefer(self, **changes: Any) -> None:
+        """Keep preferences from now on; that they cannot be written is told, and they count until the end of this run.
+
+        Raises
+        ------
+        OptionError
+            If they are out of range; nothing changes then.
+        """
+        try:
+            self.store.update(**changes)
+        except OutputError as error:
+            self.say(str(error), "warning")
 
     def cancel(self) -> None:
         """Stop whatever is under way."""

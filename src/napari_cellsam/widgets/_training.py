@@ -43,12 +43,8 @@ class Training:
 
     Attributes
     ----------
-    minutes
-        How long a model learns.
     wanted_name
         Name that the user gave for the next model; empty for the next free one.
-    uses_better
-        Whether a model that turns out to be better is used at once.
     state
         How far it is.
     name
@@ -71,8 +67,7 @@ class Training:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._jobs = Jobs()  # its own: whoever cancels what is under way in the image does not mean a training
-        self.minutes = FinetuneOptions().minutes
-        self.wanted_name, self.uses_better = "", True
+        self.wanted_name = ""
         self.state: TrainingState = "idle"
         self.name = ""
         self.progress: TrainingProgress | None = None
@@ -80,6 +75,16 @@ class Training:
         self.record: TrainingRecord | None = None
         self.stopping = False
         self.lineage = Lineage(session)
+
+    @property
+    def minutes(self) -> float:
+        """How long a model learns."""
+        return self._session.preferences.training_minutes
+
+    @property
+    def uses_better(self) -> bool:
+        """Whether the new model is used when it is better."""
+        return self._session.preferences.use_better
 
     @property
     def running(self) -> bool:

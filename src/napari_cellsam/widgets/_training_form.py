@@ -29,7 +29,7 @@ class TrainingForm(QWidget):
 
     def __init__(self, session: Session) -> None:
         super().__init__()
-        self._training = session.training
+        self._session, self._training = session, session.training
         self.minutes = _Minutes()
         self.minutes.setRange(*_MINUTES)
         self.minutes.setSuffix(" min")
@@ -63,13 +63,13 @@ class TrainingForm(QWidget):
             self.use.setChecked(training.uses_better)
 
     def _on_minutes(self, minutes: int) -> None:
-        self._training.minutes = float(minutes)
+        self._session.prefer(training_minutes=float(minutes))
 
     def _on_name(self, name: str) -> None:
         self._training.wanted_name = name.strip()
 
     def _on_use(self, on: bool) -> None:
-        self._training.uses_better = on
+        self._session.prefer(use_better=on)
 
 
 class _Minutes(QSpinBox):
