@@ -9,7 +9,8 @@ true cell has an outline of IoU 0.8 or more and none is too many:
 - a cell that is none is deleted (one action);
 - a cell that is missing is clicked at its innermost point (one), and refined with clicks at the innermost point of the
   largest error, inside or outside (one each), at most six;
-- a cell whose outline is too loose is taken up as it is (one) and refined likewise;
+- a cell whose outline is too loose is taken up as it is (one) and refined likewise; where what it lacks is a neighbour's,
+  the click takes it (one, with Control);
 - an outline that holds several cells is deleted (one), and each of them is clicked;
 - what is not right after that is outlined by hand, which counts as ten actions.
 
@@ -112,18 +113,25 @@ class Annotator:
         current = labels == label
         inside: list[tuple[float, float]] = []
         outside: list[tuple[float, float]] = []
+        bare, takes = erase(labels, label), set[int]()
         previous = LowResLogits.of_outline(*_cropped(current)) if there else None
         while _iou(current, cell) < _RIGHT:
             n_clicks = len(inside) + len(outside)
             if n_clicks == _MOST_CLICKS:
                 others = np.unique(labels[cell]).tolist()
-                labels = place(erase(labels, label), cell, label, replaceable=others)
+                labels = place(bare, cell, label, replaceable=others)
                 return labels, Actions(0, bool(there), n_clicks, 1)
-            at, is_inside = _next_click(cell, current)
+            is_new = not there and n_clicks == 0
+            free = cell & (labels == 0)  # a new cell begins on background
+            at, is_inside = (_innermost(free), True) if is_new and free.any() else _next_click(cell, current)
             (inside if is_inside else outside).append(at)
+            below = int(labels[int(at[0]), int(at[1])])
+            if is_inside and below not in (0, label):
+                takes.add(below)  # a click with Control
             prompt = Prompt(inside=inside, outside=outside, mask_logits=previous)
             [mask] = self._model.segment_prompts(image, [prompt], logits=True)
-            labels, previous = place(erase(labels, label), _whole(mask, cell.shape), label), mask.low_res
+            labels = place(bare, _whole(mask, cell.shape), label, replaceable=takes)
+            previous = mask.low_res
             current = labels == label
         n_clicks = len(inside) + len(outside)
         return labels, Actions(0, bool(there and n_clicks), n_clicks, 0)

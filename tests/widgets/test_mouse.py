@@ -44,6 +44,16 @@ def test_press_and_release_in_one_place_is_a_click(viewer, heard):
     assert (click.position, click.outside) == ((20.0, 30.0), False)
 
 
+@pytest.mark.parametrize(
+    ("button", "modifiers", "outside", "more"),
+    [(1, ("Control",), False, True), (1, (), False, False), (1, ("Control", "Shift"), True, False)],
+)
+def test_control_means_more_of_the_active_cell(viewer, heard, button, modifiers, outside, more):
+    drag(viewer, [(40, 60)], button, modifiers)
+    [click] = heard.clicks
+    assert (click.outside, click.more) == (outside, more)
+
+
 @pytest.mark.parametrize(("button", "modifiers"), [(2, ()), (1, ("Shift",))])
 def test_the_right_button_or_shift_means_outside(viewer, heard, button, modifiers):
     drag(viewer, [(40, 60)], button, modifiers)

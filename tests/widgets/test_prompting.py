@@ -255,6 +255,97 @@ def test_what_is_corrected_is_the_outline_as_it_is(other_tool, client, monkeypat
     assert anew.mask_logits is None and anew.box_yxyx is not None and len(anew.inside_yx) == 0
 
 
+@pytest.fixture
+def neighbours(session, client, monkeypatch):
+    """Let a square of 20 x 20 be cell 1, of which the left half is cell 2's; the model sees the whole square."""
+    data = np.zeros((100, 100), np.uint16)
+    data[20:40, 20:30], data[20:40, 30:40] = 2, 1
+    session.viewer.add_image(np.zeros((100, 100), np.uint8), name="two")
+    session.use_labels(session.viewer.add_labels(data.copy(), name="other tool"))
+    session.settle()
+    monkeypatch.setattr(client, "_mask", lambda pieces, prompt: Mask(np.ones((20, 15), bool), (20, 25), 0.9))
+    return data
+
+
+def test_a_control_click_takes_what_is_another_cells(session, neighbours):
+    session.prompting.take_up(30, 35)
+    click(session, 30, 36)
+    assert np.array_equal(labels(session), neighbours)  # others lose nothing
+    session.prompting.click(30, 27, more=True)
+    session.settle()
+    now = labels(session)
+    assert (now[20:40, 25:40] == 1).all() and (now[20:40, 20:25] == 2).all()
+    assert session.prompting.active.inside == ((30.0, 36.0), (30.0, 27.0))
+    session.undo()
+    assert np.array_equal(labels(session), neighbours)
+
+
+def test_what_is_not_needed_any_more_is_given_back(session, client, neighbours, monkeypatch):
+    session.prompting.take_up(30, 35)
+    session.prompting.click(30, 27, more=True)
+    session.settle()
+    monkeypatch.setattr(client, "_mask", lambda pieces, prompt: Mask(np.ones((20, 12), bool), (20, 28), 0.9))
+    session.prompting.click(30, 26, outside=True)
+    session.settle()
+    now = labels(session)
+    assert (now[20:40, 28:40] == 1).all() and (now[20:40, 20:28] == 2).all()
+
+
+def test_escape_gives_others_back_what_was_taken(session, neighbours):
+    session.prompting.take_up(30, 35)
+    session.prompting.click(30, 27, more=True)
+    session.settle()
+    session.prompting.restore()
+    assert np.array_equal(labels(session), neighbours)
+
+
+def test_a_cell_that_is_taken_wholly_is_gone_and_undo_brings_it_back(session, client, monkeypatch):
+    session.automatic.run()
+    session.settle()
+    before = labels(session).copy()
+    one, other = (record.label for record in list(session.cells)[:2])
+    at_one, at_other = (tuple(np.argwhere(before == label)[5]) for label in (one, other))
+    monkeypatch.setattr(client, "_mask", lambda pieces, prompt: Mask(np.ones(before.shape, bool), (0, 0), 0.9))
+    session.prompting.take_up(*at_one)
+    session.prompting.click(*at_other, more=True)
+    session.settle()
+    assert not (labels(session) == other).any() and session.cells.get((), other) is None
+    others = [record for record in session.cells if record.label not in (one, other)]
+    assert others and all((labels(session) == record.label).any() for record in others)
+    session.undo()
+    assert np.array_equal(labels(session), before)
+    assert session.cells.get((), other).origin == "automatic"
+
+
+def test_a_neighbour_that_lost_pixels_was_edited(session, client, monkeypatch):
+    session.automatic.run()
+    session.settle()
+    one, other = (record.label for record in list(session.cells)[:2])
+    now = labels(session)
+    at_one, at_other = (tuple(np.argwhere(now == label)[5]) for label in (one, other))
+    y, x = at_other
+    monkeypatch.setattr(client, "_mask", lambda pieces, prompt: Mask(np.ones((1, 2), bool), (int(y), int(x)), 0.9))
+    session.prompting.take_up(*at_one)
+    session.prompting.click(y, x, more=True)
+    session.settle()
+    assert session.cells.get((), other).origin == "edited"
+    session.undo()
+    assert session.cells.get((), other).origin == "automatic"
+
+
+def test_a_control_click_without_an_active_cell_makes_none(session):
+    session.prompting.click(20, 20, more=True)
+    session.settle()
+    assert areas(session) == {} and "Control" in session.heard[-1]
+
+
+def test_a_control_click_on_background_adds_to_the_active_cell(session):
+    click(session, 20, 20)
+    session.prompting.click(5, 5, more=True)
+    session.settle()
+    assert list(areas(session)) == [1] and len(session.prompting.active.inside) == 2
+
+
 def test_a_cell_can_be_corrected_from_outside_alone(other_tool):
     session = other_tool
     session.prompting.take_up(20, 20)

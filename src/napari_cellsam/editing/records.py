@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from napari_cellsam.editing.edits import Plane
@@ -48,6 +48,11 @@ class CellRecord:
     def is_replaceable(self) -> bool:
         """Whether the model found the cell by itself, and no person changed it or found it right."""
         return self.origin == "automatic" and not self.reviewed
+
+    @property
+    def edited(self) -> CellRecord:
+        """The record after a person has changed the outline."""
+        return replace(self, origin="edited") if self.origin in ("automatic", "prompted") else self
 
     def __post_init__(self) -> None:
         if self.label < 1:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from napari_cellsam.widgets._extent import Window, window_around
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["ActiveCell", "Box", "Places", "Snapshot", "box_of", "inside_of", "topic_of", "window_of"]
+__all__ = ["ActiveCell", "Below", "Box", "Places", "Snapshot", "box_of", "inside_of", "topic_of", "window_of"]
 
 Box = tuple[float, float, float, float]
 """``(y_min, x_min, y_max, x_max)``, centres of the outermost pixels."""
@@ -62,6 +62,30 @@ class Snapshot:
 
 
 @dataclass(frozen=True, eq=False)
+class Below:
+    """What lies below a cell that has taken pixels of others.
+
+    Attributes
+    ----------
+    window
+        Part of the plane.
+    labels
+        ``(h, w)`` whose pixels they were; 0 where they were nobody's.
+    """
+
+    window: Window
+    labels: NDArray[np.integer[Any]]
+
+    def given_back(self, under: NDArray[Any], window: Window, label: int) -> NDArray[Any]:
+        """Return the crop of a window that holds this one without a cell: others have again what it had taken."""
+        bare = np.where(under == label, 0, under).astype(under.dtype)
+        place = _within(self.window, window)
+        own = (under[place] == label) & (self.labels > 0)
+        bare[place][own] = self.labels[own]
+        return bare
+
+
+@dataclass(frozen=True, eq=False)
 class ActiveCell:
     """The cell that clicks and scribbles refine.
 
@@ -77,6 +101,8 @@ class ActiveCell:
         The decoder's answer to the last prompt.
     window, before
         Where its pixels are now, and what it was when it was taken up; None for a new one.
+    takes, below
+        Other cells whose pixels it may take, with where they are; and those that it has taken so far.
     """
 
     label: int
@@ -87,6 +113,8 @@ class ActiveCell:
     logits: LowResLogits | None = None
     window: Window | None = None
     before: Snapshot | None = None
+    takes: tuple[tuple[int, Window], ...] = ()
+    below: Below | None = None
 
     @property
     def prompt(self) -> Prompt:

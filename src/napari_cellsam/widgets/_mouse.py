@@ -30,10 +30,13 @@ class Click:
         In the world's coordinates, one per axis of the viewer.
     outside
         Whether the place is not part of the cell: the right button, or the left one with Shift.
+    more
+        Whether it belongs to the active cell, whatever is there: the left button with Control.
     """
 
     position: tuple[float, ...]
     outside: bool
+    more: bool = False
 
 
 class Mouse:
@@ -77,7 +80,8 @@ class Mouse:
             return
         start = tuple(event.pos)
         position = tuple(map(float, event.position))
-        outside = _BUTTONS[event.button] == "right" or "Shift" in {str(m) for m in event.modifiers}
+        held = {str(modifier) for modifier in event.modifiers}
+        outside = _BUTTONS[event.button] == "right" or "Shift" in held
         stroke = [position] if self._strokes_wanted() and event.button == 1 else None
         moved, over = False, False
         with _held(self._viewer) if stroke else nullcontext():
@@ -92,7 +96,7 @@ class Mouse:
         if moved and stroke is not None:
             self.stroked.emit(stroke)
         else:
-            self.clicked.emit(Click(position, outside))
+            self.clicked.emit(Click(position, outside, more=not outside and "Control" in held))
 
     def _on_move(self, viewer: Any, event: Any) -> None:  # noqa: ARG002
         if self._is_free():

@@ -55,10 +55,25 @@ class Prompting:
 
     # --- one cell
 
-    def click(self, y: float, x: float, *, outside: bool = False) -> None:
-        """Make a new cell at a place, or refine the active one."""
-        if self._session.holds(y, x):
-            place = ((float(y), float(x)),)
+    def click(self, y: float, x: float, *, outside: bool = False, more: bool = False) -> None:
+        """Make a new cell at a place, or refine the active one.
+
+        Parameters
+        ----------
+        y, x
+            The place, in the picture or not.
+        outside
+            Whether it is not part of the active cell.
+        more
+            Whether it is part of the active cell, wherever it lies; of another cell there, the active one may then take
+            pixels.
+        """
+        if not self._session.holds(y, x):
+            return
+        place = ((float(y), float(x)),)
+        if more:
+            self._more(place)
+        else:
             self._point((), place, "click outside") if outside else self._point(place, (), "click")
 
     def scribble(self, places: Places, *, outside: bool = False) -> None:
@@ -79,7 +94,8 @@ class Prompting:
         if self._take_up(self._session.plane, y, x, "to take up"):
             label = self._active.label if self._active else 0
             self._session.say(
-                f"Cell {label}: click inside it, Shift-click outside; Enter keeps it, Escape restores it."
+                f"Cell {label}: click inside it, Control-click what it lacks, Shift-click what is too much; "
+                "Enter keeps it, Escape restores it."
             )
 
     def redo_with_model(self, y: float, x: float) -> None:
@@ -179,6 +195,18 @@ class Prompting:
         else:
             bare = tuple(place for place in inside if self._at(plane, place) == 0)
             self._begin(ActiveCell(session.target.take_number(), plane, inside=bare), title)
+
+    def _more(self, place: Places) -> None:
+        """Take in a place that the active cell has to have."""
+        session, plane, active = self._session, self._session.plane, self._active
+        if active is None or active.plane != plane:
+            session.say("Click into a cell first; then Control shows what belongs to it as well.")
+            return
+        takes = dict(active.takes)
+        found = extent_of(session.target, plane, round(place[0][0]), round(place[0][1]))
+        if found is not None and found[0] != active.label:
+            takes[found[0]] = found[1]
+        self._ask(replace(active, inside=(*active.inside, *place), takes=tuple(takes.items())), "refine")
 
     def _begin(self, cell: ActiveCell, title: str) -> None:
         """Make a new cell; what the user sees already is taken as it is."""

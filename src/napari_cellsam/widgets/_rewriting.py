@@ -34,7 +34,7 @@ _MARGIN_PX = 4  # around a cell, for those that grow
 
 
 def _edited(record: CellRecord) -> CellRecord:
-    return replace(record, origin="edited") if record.origin in ("automatic", "prompted") else record
+    return record.edited
 
 
 class Rewriting:

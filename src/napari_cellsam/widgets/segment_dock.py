@@ -147,7 +147,7 @@ class SegmentDock(QWidget):
             if session.correcting.begun is not None:
                 session.correcting.go_on(y, x)
             else:
-                session.prompting.click(y, x, outside=click.outside)
+                session.prompting.click(y, x, outside=click.outside, more=click.more)
 
         run_action(self.session, ActionSpec("click", "Click", "", "", at_place))
 
