@@ -9,8 +9,8 @@ true cell has an outline of IoU 0.8 or more and none is too many:
 - a cell that is none is deleted (one action);
 - a cell that is missing is clicked at its innermost point (one), and refined with clicks at the innermost point of the
   largest error, inside or outside (one each), at most six;
-- a cell whose outline is too loose is taken up as it is (one) and refined likewise; where what it lacks is a neighbour's,
-  the click takes it (one, with Control);
+- a cell whose outline is wrong is taken up as it is (one) and refined likewise; what it lacks and a neighbour has is
+  taken by the click (with Control); an outline counts as that of the cell that most of it belongs to;
 - an outline that holds several cells is deleted (one), and each of them is clicked;
 - what is not right after that is outlined by hand, which counts as ten actions.
 
@@ -30,7 +30,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import typer
@@ -99,16 +99,15 @@ class Annotator:
         counts = match_overlaps(find_overlaps(truth, found), _F1_AT).counts
         labels, n_deleted = _without_wrong(found, truth)
         actions = Actions(deleted=n_deleted)
-        boxes = ndimage.find_objects(truth.astype(np.int32))
+        outlines = _outlines_of(labels, truth)
         numbers = [n for n in np.unique(truth).tolist() if n]
         for number in numbers:
-            labels, more = self._make_right(image, labels, truth == number, boxes[number - 1])
+            labels, more = self._make_right(image, labels, truth == number, outlines.get(number, 0))
             actions += more
         return Work(actions, len(numbers), counts, labels)
 
-    def _make_right(self, image: Image, labels: Labels, cell: Bools, window: Any) -> tuple[Labels, Actions]:
-        """Return labels in which a cell is right, and what that took."""
-        there = _most_of(labels, cell, window)
+    def _make_right(self, image: Image, labels: Labels, cell: Bools, there: int) -> tuple[Labels, Actions]:
+        """Return labels in which a cell, that has an outline or 0, is right, and what that took."""
         label = there or int(labels.max()) + 1
         current = labels == label
         inside: list[tuple[float, float]] = []
@@ -153,13 +152,16 @@ def _without_wrong(found: Labels, truth: Labels) -> tuple[Labels, int]:
     return labels, n_deleted
 
 
-def _most_of(labels: Labels, cell: Bools, window: Any) -> int:
-    """Return the number of the outline that shares most with a cell, 0 if it has less than a quarter of it."""
-    numbers, areas = np.unique(labels[window][cell[window]], return_counts=True)
-    numbers, areas = numbers[numbers > 0], areas[numbers > 0]
-    if not len(numbers) or areas.max() < 0.25 * np.count_nonzero(cell):
-        return 0
-    return int(numbers[areas.argmax()])
+def _outlines_of(labels: Labels, truth: Labels) -> dict[int, int]:
+    """Return the outline of each cell: of those of which most is the cell's, the one with the largest part of it."""
+    pairs, areas = np.unique(np.stack((labels, truth))[:, (labels > 0) & (truth > 0)], axis=1, return_counts=True)
+    owners: dict[int, tuple[int, int]] = {}  # of outlines: pixels, cell
+    for outline, cell, area in zip(*pairs.tolist(), areas.tolist(), strict=True):
+        owners[outline] = max(owners.get(outline, (0, 0)), (area, cell))
+    found: dict[int, tuple[int, int]] = {}  # of cells: pixels, outline
+    for outline, (area, cell) in owners.items():
+        found[cell] = max(found.get(cell, (0, 0)), (area, outline))
+    return {cell: outline for cell, (_, outline) in found.items()}
 
 
 def _next_click(cell: Bools, current: Bools) -> tuple[tuple[float, float], bool]:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import napari
+import numpy as np
 from qtpy.QtWidgets import QApplication, QScrollArea
 
 from napari_cellsam.widgets._actions import find_action, run_action
@@ -62,6 +63,7 @@ def main(folder: Path) -> None:
     wait_until(lambda: person.session.connection.state == "ready")
     take_clicks(person)
     take_automatic(person)
+    take_selection(person)
     take_review(person)
     take_boxes(person)
     take_training(person)
@@ -88,6 +90,17 @@ def take_automatic(person: Photographer) -> None:
     person.dock.sections["cell"].colour.choose("label")
 
 
+def take_selection(person: Photographer) -> None:
+    """Select some cells."""
+    person.open_sections("correct")
+    session = person.session
+    for record in sorted(session.cells, key=lambda record: record.label)[:40:4]:
+        y, x = np.argwhere(session.target.layer.data == record.label)[10]
+        session.selection.toggle(float(y), float(x))
+    person.take("selection")
+    session.selection.clear()
+
+
 def take_review(person: Photographer) -> None:
     """Review some cells, in a view that is complete."""
     person.open_sections("review")
@@ -112,7 +125,7 @@ def take_boxes(person: Photographer) -> None:
 def take_training(person: Photographer) -> None:
     """Let the model learn from the picture for a moment, and decide nothing yet."""
     training, section = person.session.training, person.dock.sections["train"]
-    training.minutes, training.uses_better = _MINUTES, False
+    person.session.prefer(training_minutes=_MINUTES, use_better=False)
     person.do("toggle_boxes")
     person.do("verify_image")
     person.open_sections("train")

@@ -21,11 +21,12 @@ def gradients(model):
     return {name: p.grad is not None and bool((p.grad != 0).any()) for name, p in model.named_parameters()}
 
 
-def test_the_first_stage_reaches_every_parameter(tiny_compact):
+@pytest.mark.parametrize("corrected", [False, True])
+def test_the_first_stage_reaches_every_parameter(tiny_compact, corrected):
     _set_mode(tiny_compact, masks_only=False)
     pictures, labels = batch()
     for _ in range(20):  # clicks, boxes and answers differ from draw to draw
-        parts = losses(tiny_compact, pictures, labels)
+        parts = losses(tiny_compact, pictures, labels, corrected=corrected)
         sum(parts.values()).backward()
         with torch.no_grad():  # the last layers begin at zero and hide those before them
             for parameter in tiny_compact.parameters():
@@ -33,8 +34,8 @@ def test_the_first_stage_reaches_every_parameter(tiny_compact):
     assert set(parts) == {"centre", "extent", "inside", "score", "box", "mask", "quality"}
     assert all(part.ndim == 0 and bool(part.isfinite()) for part in parts.values())
     blind = [name for name, reached in gradients(tiny_compact).items() if not reached]
-    # Previous masks are seen in the second stage only.
-    assert all("mask_downscaling" in name for name in blind), blind
+    # Previous masks are seen in corrections only.
+    assert all("mask_downscaling" in name for name in blind) and bool(blind) is not corrected, blind
 
 
 def test_the_second_stage_reaches_neck_and_masks_only(tiny_compact):

@@ -120,7 +120,7 @@ class CompactLearner:
         with torch.autocast(self._device.type, self._dtype, enabled=self._dtype != torch.float32):
             if stage == "detector":
                 return detection_losses(self.network, self.network.encode(pictures), cells_of(labels))[0]
-            return losses(self.network, pictures, labels, masks_only=stage == "masks")
+            return losses(self.network, pictures, labels, masks_only=stage == "masks", corrected=True)
 
     def crop_options(self, options: FinetuneOptions) -> CropOptions:
         """As `Learner.crop_options`: cells around the diameter that the model is used at."""

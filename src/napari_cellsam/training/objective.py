@@ -20,7 +20,9 @@ _FAIR = 0.2  # generalized IoU from which a guessed box serves as a prompt
 _N_MASKS, _N_MASKS_ALONE = 6, 10  # cells whose masks are decoded, in the first and in the second stage
 
 
-def losses(model: CompactCellSam, pictures: Tensor, labels: Tensor, *, masks_only: bool = False) -> dict[str, Tensor]:
+def losses(
+    model: CompactCellSam, pictures: Tensor, labels: Tensor, *, masks_only: bool = False, corrected: bool = False
+) -> dict[str, Tensor]:
     """Return the weighted losses of a batch.
 
     Parameters
@@ -33,6 +35,9 @@ def losses(model: CompactCellSam, pictures: Tensor, labels: Tensor, *, masks_onl
         ``(B, H, W)`` integers, 0 background; what is below 0 is unknown and costs nothing.
     masks_only
         Whether only the mask branch learns (second stage); it then also learns from corrective clicks.
+    corrected
+        Whether it learns from corrective clicks in the first stage as well: a model that knows them forgets them
+        otherwise.
 
     Returns
     -------
@@ -50,7 +55,8 @@ def losses(model: CompactCellSam, pictures: Tensor, labels: Tensor, *, masks_onl
         return mask_losses(model, features, cells, guesses, max(round(_N_MASKS_ALONE * area), 1), _n_rounds(model))
     features = model.encode(pictures)
     detection, guesses = detection_losses(model, features, cells)
-    return detection | mask_losses(model, features, cells, guesses, max(round(_N_MASKS * area), 1), rounds=1)
+    rounds = _n_rounds(model) if corrected else 1
+    return detection | mask_losses(model, features, cells, guesses, max(round(_N_MASKS * area), 1), rounds)
 
 
 def detection_losses(model: CompactCellSam, features: Features, cells: Cells) -> tuple[dict[str, Tensor], Tensor]:
@@ -176,7 +182,7 @@ def mask_losses(
 
 
 def _n_rounds(model: CompactCellSam) -> int:
-    """Return how often masks are asked for in the second stage: at random, so that every number of clicks is known."""
+    """Return how often masks are asked for, with corrections: at random, so that every number of clicks is known."""
     return 2 + int(torch.randint(model.config.n_slots - N_DRAWN, ()))
 
 
