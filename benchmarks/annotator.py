@@ -14,10 +14,11 @@ true cell has an outline of IoU 0.8 or more and none is too many:
 - an outline that holds several cells is deleted (one), and each of them is clicked;
 - what is not right after that is outlined by hand, which counts as ten actions.
 
-Pictures of the split train, spread over its list, are corrected one after the other. After each number of them that
-``--learn`` names, the model is retrained on the corrected labels (not on the truth), and the next are begun with the
-new model. With each model the pictures of the split val are corrected as well, of which none of them learned anything:
-that is what the next images cost.
+Pictures of the split val are corrected one after the other, in the order of the list. The shipped model has learned
+nothing from them; quarters of them count as pictures, since the sources have few. After each number of them that
+``--learn`` names, the model is retrained on the corrected labels (not on the truth), and the next are begun with the new
+model. The pictures behind the last one that is learned from are corrected with each model: that is what the following
+images cost. Sources whose pictures are frames of one movie are nearly alike, as a person's are who works through a movie.
 
 Printed per source and model: actions per picture and per cell, of these deletions, cells taken up, clicks, and outlines
 by hand (ten actions each), and F1 at IoU 0.6 of what the model found by itself.
@@ -28,7 +29,8 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import asdict, astuple, dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Annotated
 
@@ -37,7 +39,7 @@ import typer
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from napari_cellsam.data.dataset import DatasetEntry, list_entries
+from napari_cellsam.data.dataset import list_entries
 from napari_cellsam.data.read import read_image
 from napari_cellsam.data.retraining.pictures import RetrainingPicture
 from napari_cellsam.editing.edits import erase, place
@@ -196,13 +198,21 @@ def _iou(a: Bools, b: Bools) -> float:
     return float(np.count_nonzero(a & b) / max(np.count_nonzero(a | b), 1))
 
 
-def run(entries: Sequence[DatasetEntry], model: Model) -> list[Work]:
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A person's image, with the truth."""
+
+    name: str
+    image: Image
+    truth: Labels
+
+
+def run(pictures: Sequence[Picture], model: Model) -> list[Work]:
     """Correct pictures one after the other."""
     annotator, done = Annotator(model), []
-    for entry in entries:
-        truth = np.asarray(read_labels(entry.mask), np.uint32)
-        done.append(annotator.correct(read_image(entry.image), truth))
-        print(f"  {entry.image.name}: {done[-1].actions.total} actions for {done[-1].n_cells} cells", flush=True)
+    for picture in pictures:
+        done.append(annotator.correct(picture.image, picture.truth))
+        print(f"  {picture.name}: {done[-1].actions.total} actions for {done[-1].n_cells} cells", flush=True)
     return done
 
 
@@ -222,12 +232,11 @@ class Learner:
         self._parent, self._minutes = parent, minutes
         self.corrected: list[RetrainingPicture] = []
 
-    def add(self, entries: Sequence[DatasetEntry], works: Sequence[Work]) -> None:
+    def add(self, pictures: Sequence[Picture], works: Sequence[Work]) -> None:
         """Take corrected pictures on."""
-        for entry, work in zip(entries, works, strict=True):
+        for picture, work in zip(pictures, works, strict=True):
             known = np.ones(work.labels.shape, bool)
-            name = entry.image.name
-            self.corrected.append(RetrainingPicture(read_image(entry.image), work.labels, known, name, name))
+            self.corrected.append(RetrainingPicture(picture.image, work.labels, known, picture.name, picture.name))
 
     def learn(self, name: str) -> Model:
         """Return a new model."""
@@ -239,16 +248,36 @@ class Learner:
         return load_model(name)
 
 
-def of_source(folder: Path, source: str, split: str, images: int) -> list[DatasetEntry]:
-    """Return so many pictures of a source, spread evenly over its list: neighbours are often frames of one movie."""
-    entries = [entry for entry in list_entries(folder, split) if entry.source == source]
-    return [entries[i] for i in np.linspace(0, len(entries) - 1, min(images, len(entries))).round().astype(int)]
+def pictures_of(folder: Path, source: str) -> list[list[Picture]]:
+    """Return the quarters of each picture of a source that no shipped model has learned from."""
+    result = []
+    for entry in list_entries(folder, "val"):
+        if entry.source != source:
+            continue
+        image, truth = read_image(entry.image), np.asarray(read_labels(entry.mask), np.uint32)
+        halves = [(slice(0, n // 2), slice(n // 2, n)) for n in truth.shape]
+        quarters = []
+        for i, (rows, columns) in enumerate(product(*halves)):
+            part = replace(image, pixels=np.ascontiguousarray(image.pixels[rows, columns]))
+            quarters.append(Picture(f"{entry.image.stem}, quarter {i + 1}", part, relabel(truth[rows, columns])))
+        result.append(quarters)
+    return result
 
 
-def report(folder: Path, source: str, parent: str, learn: Sequence[int], minutes: float, images: int) -> list[str]:
+def relabel(labels: Labels) -> Labels:
+    """Return labels 1..N without gaps."""
+    numbers = np.unique(labels)
+    return np.searchsorted(numbers[numbers > 0], labels, side="right").astype(np.uint32) * (labels > 0)
+
+
+def report(folder: Path, source: str, parent: str, learn: Sequence[int], minutes: float, most: int) -> list[str]:
     """Correct a source's pictures, retraining on the way; return the lines of the table."""
-    judged, pool = of_source(folder, source, "val", images), of_source(folder, source, "train", max(learn))
-    pool = [pool[i] for i in np.random.default_rng(0).permutation(len(pool))]
+    whole = pictures_of(folder, source)
+    pool = [quarter for quarters in whole for quarter in quarters][: max(learn)]
+    n_used = sum(any(quarter in pool for quarter in quarters) for quarters in whole)
+    judged = [quarter for quarters in whole[n_used:] for quarter in quarters][:most]
+    if not judged or len(pool) < max(learn):
+        raise typer.BadParameter(f"{source} has too few pictures to learn from {max(learn)} and go on")
     model, learner = load_model(parent), Learner(parent, minutes)
     lines = [f"{source}, {parent:18}{summary(run(judged, model))}"]
     for n_learned in sorted(learn):
@@ -256,6 +285,7 @@ def report(folder: Path, source: str, parent: str, learn: Sequence[int], minutes
         learner.add(following, run(following, model))
         model = learner.learn(f"{source}-{n_learned}".replace("_", "-"))
         lines.append(f"{source}, after {n_learned:<12}{summary(run(judged, model))}")
+        print(lines[-1], flush=True)
     return lines
 
 
@@ -264,14 +294,14 @@ def main(
     sources: list[str],
     learn: Annotated[list[int] | None, typer.Option(help="Retrain after so many corrected pictures.")] = None,
     minutes: Annotated[float, typer.Option(help="Of each training.")] = 6.0,
-    images: Annotated[int, typer.Option(help="Pictures of val of each source, at most.")] = 12,
+    most: Annotated[int, typer.Option(help="Following pictures of each source, at most.")] = 40,
     model: str = "compact",
 ) -> None:
     """Print the tables."""
     with tempfile.TemporaryDirectory() as kept:
         for name in ("MODELS", "TRAINING"):
             os.environ[f"NAPARI_CELLSAM_{name}_DIR"] = str(Path(kept) / name)
-        tables = [report(folder, source, model, learn or [5, 10], minutes, images) for source in sources]
+        tables = [report(folder, source, model, learn or [5, 10], minutes, most) for source in sources]
     for lines in tables:
         print("\n".join(lines))
 

@@ -1,0 +1,75 @@
+"""Print whether a model's scores mean what they say.
+
+Usage: python benchmarks/accuracy/calibration.py FOLDER [--model compact] [--split val] [--iou 0.6]
+
+FOLDER is a data set as `napari-cellsam train` takes it. Cells are found with a low cut of the detector's score, so that
+doubtful ones are seen too, and sorted by the score, by the predicted IoU, and by the product of both. Printed are, for
+each tenth of a score's range: how many cells have it, their mean score, and the share of them that are right (that have
+an IoU of at least 0.6 with a true cell of their own); and the expected calibration error (Guo et al., ICML 2017). For
+the predicted IoU, the column holds the mean of the true one instead, 0 for cells that are none.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+
+from napari_cellsam.data.dataset import list_entries
+from napari_cellsam.data.read import read_image
+from napari_cellsam.engine import load_model
+from napari_cellsam.export.label_tiff import read_labels
+from napari_cellsam.metrics.matching import match_labels
+from napari_cellsam.types import SegmentOptions
+
+_N_BINS = 10
+_LOW_CUT = 0.05
+
+Floats = NDArray[np.float64]
+
+
+def table(title: str, scores: Floats, right: Floats) -> str:
+    """Return a reliability table, and the expected calibration error."""
+    lines = [f"{title}", f"{'from':>6}{'cells':>8}{'mean':>8}{'right':>8}"]
+    error = 0.0
+    bins = np.minimum((scores * _N_BINS).astype(int), _N_BINS - 1)
+    for i in range(_N_BINS):
+        inside = bins == i
+        if inside.any():
+            mean, share = float(scores[inside].mean()), float(right[inside].mean())
+            error += abs(mean - share) * inside.mean()
+            lines.append(f"{i / _N_BINS:6.1f}{inside.sum():8}{mean:8.3f}{share:8.3f}")
+    return "\n".join([*lines, f"expected calibration error {error:.3f}", ""])
+
+
+def main(
+    folder: Path,
+    model: str = "compact",
+    split: str = "val",
+    device: str = "auto",
+    iou: Annotated[float, typer.Option(help="From which a cell is right.")] = 0.6,
+) -> None:
+    """Print the tables, over all cells."""
+    loaded = load_model(model, device)
+    options = SegmentOptions(box_score=_LOW_CUT, score_rule="fixed", min_predicted_iou=0.0)
+    scores, predicted, ious = [], [], []
+    for entry in list_entries(folder, split):
+        found = loaded.segment(read_image(entry.image), options)
+        true = np.zeros(found.n_cells)
+        matching = match_labels(read_labels(entry.mask), found.labels, 0.01)
+        true[matching.predicted_labels - 1] = matching.iou
+        scores.append(found.scores)
+        predicted.append(found.predicted_iou)
+        ious.append(true)
+    score, quality, true = (np.concatenate(parts).astype(float) for parts in (scores, predicted, ious))
+    right = (true >= iou).astype(float)
+    print(table("detector's score", score, right))
+    print(table("score times predicted IoU", score * quality, right))
+    print(table("predicted IoU, beside the true one", quality, true))
+
+
+if __name__ == "__main__":
+    typer.run(main)
