@@ -16,9 +16,10 @@ true cell has an outline of IoU 0.8 or more and none is too many:
 
 Pictures of the split val are corrected one after the other, in the order of the list. The shipped model has learned
 nothing from them; quarters of them count as pictures, since the sources have few. After each number of them that
-``--learn`` names, the model is retrained on the corrected labels (not on the truth), and the next are begun with the new
-model. The pictures behind the last one that is learned from are corrected with each model: that is what the following
-images cost. Sources whose pictures are frames of one movie are nearly alike, as a person's are who works through a movie.
+``--learn`` names, the model is retrained on the corrected labels (not on the truth), and the next are begun with the
+new model. The pictures behind the last one that is learned from are corrected with each model: that is what the
+following images cost. Sources whose pictures are frames of one movie are nearly alike, as a person's are who works
+through a movie.
 
 Printed per source and model: actions per picture and per cell, of these deletions, cells taken up, clicks, and outlines
 by hand (ten actions each), and F1 at IoU 0.6 of what the model found by itself.

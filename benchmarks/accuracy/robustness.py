@@ -3,8 +3,8 @@
 Usage: python benchmarks/accuracy/robustness.py FOLDER [--model compact] [--split val] [--every 1]
 
 FOLDER is a data set as `napari-cellsam train` takes it. Every picture is segmented as it is and changed: turned,
-mirrored, brighter, with less contrast, other gamma, noise and blur, shrunk and enlarged, in other bits, as JPEG. Printed
-are F1 at IoU 0.6 by source and how far the mean over sources falls.
+mirrored, brighter, with less contrast, other gamma, noise and blur, shrunk and enlarged, in other bits, as JPEG.
+Printed are F1 at IoU 0.6 by source and how far the mean over sources falls.
 """
 
 from __future__ import annotations
