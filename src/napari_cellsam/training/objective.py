@@ -17,6 +17,7 @@ __all__ = ["detection_losses", "losses", "mask_losses"]
 # per 256 x 256 pixels:
 _N_PEAKS, _N_RANDOM = 64, 24  # queries: proposed, and random points inside cells
 _FAIR = 0.2  # generalized IoU from which a guessed box serves as a prompt
+_FIRST = 0.5  # what the first answer weighs beside all corrections together
 _N_MASKS, _N_MASKS_ALONE = 6, 10  # cells whose masks are decoded, in the first and in the second stage
 
 
@@ -174,11 +175,12 @@ def mask_losses(
         logits, predicted = model.masks(features.embedding, features.fine, prompts)
         cross = F.binary_cross_entropy_with_logits(logits, target, weight=known, reduction="none").sum((1, 2))
         cross = cross / known.sum((1, 2)).clamp(min=1)
-        mask = mask + (3 * cross + dice_loss(logits, target, known)).mean()
-        quality = quality + F.mse_loss(predicted, _iou(logits.detach(), target, known))
+        weight = 1.0 if rounds == 1 else _FIRST if turn == 0 else (1 - _FIRST) / (rounds - 1)
+        mask = mask + weight * (3 * cross + dice_loss(logits, target, known)).mean()
+        quality = quality + weight * F.mse_loss(predicted, _iou(logits.detach(), target, known))
         if turn + 1 < rounds:
             prompts = correct(prompts, logits.detach(), target, known, N_DRAWN + turn)
-    return {"mask": 2 * mask / rounds, "quality": quality / rounds}
+    return {"mask": 2 * mask, "quality": quality}
 
 
 def _n_rounds(model: CompactCellSam) -> int:
