@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
+from vispy.util.keys import CONTROL, SHIFT
 
 from napari_cellsam.widgets._camera import camera_of
 from napari_cellsam.widgets._mouse import Mouse
@@ -46,7 +47,7 @@ def test_press_and_release_in_one_place_is_a_click(viewer, heard):
 
 @pytest.mark.parametrize(
     ("button", "modifiers", "outside", "more"),
-    [(1, ("Control",), False, True), (1, (), False, False), (1, ("Control", "Shift"), True, False)],
+    [(1, (CONTROL,), False, True), (1, (), False, False), (1, (CONTROL, SHIFT), True, False)],
 )
 def test_control_means_more_of_the_active_cell(viewer, heard, button, modifiers, outside, more):
     drag(viewer, [(40, 60)], button, modifiers)
@@ -54,7 +55,7 @@ def test_control_means_more_of_the_active_cell(viewer, heard, button, modifiers,
     assert (click.outside, click.more) == (outside, more)
 
 
-@pytest.mark.parametrize(("button", "modifiers"), [(2, ()), (1, ("Shift",))])
+@pytest.mark.parametrize(("button", "modifiers"), [(2, ()), (1, (SHIFT,))])
 def test_the_right_button_or_shift_means_outside(viewer, heard, button, modifiers):
     drag(viewer, [(40, 60)], button, modifiers)
     assert heard.clicks[0].outside

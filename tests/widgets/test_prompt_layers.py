@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from tests.widgets.conftest import DISCS, discs
+from vispy.util.keys import SHIFT
 
 from napari_cellsam.errors import ImageShapeError, ServiceUnavailableError
 from napari_cellsam.widgets._looking import NoImageError
@@ -402,7 +403,7 @@ def test_a_line_with_shift_takes_a_part_away_and_the_next_one_does_not(hand, qtb
     session.settle()
     hand.layers.scribble()
     line = [(25, x) for x in range(14, 27, 2)]
-    hand.on().drag(*line, modifiers=("Shift",))
+    hand.on().drag(*line, modifiers=(SHIFT,))
     vanish(session, qtbot)
     assert areas(session)[1] < AREA
     assert len(session.prompting.active.outside) > 2

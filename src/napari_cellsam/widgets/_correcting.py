@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +19,7 @@ from napari_cellsam.types import Mask, Prompt
 from napari_cellsam.widgets._active_cell import box_of, inside_of, topic_of, window_of
 from napari_cellsam.widgets._extent import Window, window_around
 from napari_cellsam.widgets._rewriting import Corner, Crop, Rewriting
+from napari_cellsam.widgets._split_places import along, landscape
 
 if TYPE_CHECKING:
     from napari_cellsam.widgets._search_region import Region
@@ -272,7 +272,7 @@ class Correcting:
 
         def verb(crop: Crop, corner: Corner) -> Crop:
             points = np.array([first.place, second]) - corner
-            return corrections.split_at_points(crop, label, points, [number], _landscape(masks, crop.shape, corner))
+            return corrections.split_at_points(crop, label, points, [number], landscape(masks, crop.shape, corner))
 
         self._rewriting.write(f"split {label}", verb, [window], {number: label}, plane=first.plane)
 
@@ -283,7 +283,7 @@ class Correcting:
     def _most_under(self, line: NDArray[np.float64]) -> tuple[float, float]:
         """Return a place of the cell of which a line covers most."""
         target, plane = self._session.target, self._session.plane
-        places = _along(line)
+        places = along(line)
         labels = np.array([target.at(plane, round(y), round(x)) for y, x in places])
         if not labels.any():
             raise OptionError("The line lies over no cell; draw it across one.")
@@ -303,27 +303,3 @@ _WRONG_SECOND = {
     "swap": "This is cell {first} itself; point at another one to swap numbers with. Escape lets it be.",
     "split": "This is another cell; point at a second place in cell {first} to split it. Escape lets it be.",
 }
-
-
-def _landscape(masks: Sequence[Mask], shape: tuple[int, ...], corner: Corner) -> NDArray[np.float64] | None:
-    """Return how sure the model is of either part, ``(h, w)``; None if it does not say."""
-    result = np.zeros(shape)
-    if any(mask.probability is None or mask.area == 0 for mask in masks):
-        return None
-    for mask in masks:
-        top, left = (int(n) for n in np.array(mask.corner) - corner)
-        height, width = mask.crop.shape
-        rows, columns = slice(max(top, 0), top + height), slice(max(left, 0), left + width)
-        part = np.asarray(mask.probability, float)[max(-top, 0) :, max(-left, 0) :]
-        there = result[rows, columns]
-        there[...] = np.maximum(there, part[: there.shape[0], : there.shape[1]])
-    return result
-
-
-def _along(line: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return places along a line, less than a pixel apart."""
-    parts = [line[:1]]
-    for start, end in pairwise(line):
-        n = int(np.ceil(np.abs(end - start).max() * 2)) + 1
-        parts.append(np.linspace(start, end, n + 1)[1:])
-    return np.concatenate(parts)

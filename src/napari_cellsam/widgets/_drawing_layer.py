@@ -12,6 +12,7 @@ from qtpy.QtCore import QTimer
 
 from napari_cellsam.widgets._layers import same_layer
 from napari_cellsam.widgets._line_width import line_width
+from napari_cellsam.widgets._mouse import keys_held
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -224,7 +225,7 @@ class DrawingLayer:
     def _on_drag(self, layer: Any, event: Any) -> Iterator[None]:
         """Note at the first press of a line whether it means what is outside."""
         if str(layer.mode) == "add_path" and self._outside is None:
-            shift = "Shift" in {str(modifier) for modifier in event.modifiers}
+            shift = "Shift" in keys_held(event)
             self._outside = shift or event.button == _OUTSIDE_BUTTON
         yield
 

@@ -14,7 +14,7 @@ from napari_cellsam.widgets._camera import camera_of
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
-__all__ = ["Click", "Mouse"]
+__all__ = ["Click", "Mouse", "keys_held"]
 
 _MOST_MOVED_PX = 3  # on the screen, between pressing and releasing
 _BUTTONS = {1: "left", 2: "right"}
@@ -80,7 +80,7 @@ class Mouse:
             return
         start = tuple(event.pos)
         position = tuple(map(float, event.position))
-        held = {str(modifier) for modifier in event.modifiers}
+        held = keys_held(event)
         outside = _BUTTONS[event.button] == "right" or "Shift" in held
         stroke = [position] if self._strokes_wanted() and event.button == 1 else None
         moved, over = False, False
@@ -106,6 +106,11 @@ class Mouse:
         """Whether no tool of napari's wants the mouse."""
         layer = self._viewer.layers.selection.active
         return self._wanted() and (layer is None or str(layer.mode) == "pan_zoom")
+
+
+def keys_held(event: Any) -> set[str]:
+    """Return the names of the modifiers that are held during an event of the mouse, such as ``"Shift"``."""
+    return {key.name for key in event.modifiers}  # vispy's keys, which are equal to their names but no text
 
 
 @contextmanager
