@@ -91,16 +91,16 @@ class Person:
         self._qtbot.wait(MOVES_APART_MS)
         self._mouse(QTest.mouseMove, point)
 
-    def hold(self, point):
-        self._mouse(QTest.mousePress, point, Qt.MouseButton.LeftButton, NO_MODIFIER)
+    def hold(self, point, modifier=NO_MODIFIER):
+        self._mouse(QTest.mousePress, point, Qt.MouseButton.LeftButton, modifier)
 
-    def let_go(self, point):
-        self._mouse(QTest.mouseRelease, point, Qt.MouseButton.LeftButton, NO_MODIFIER)
+    def let_go(self, point, modifier=NO_MODIFIER):
+        self._mouse(QTest.mouseRelease, point, Qt.MouseButton.LeftButton, modifier)
 
-    def click(self, y, x):
+    def click(self, y, x, modifier=NO_MODIFIER):
         self.move_to(y, x)
-        self.hold(self.point(y, x))
-        self.let_go(self.point(y, x))
+        self.hold(self.point(y, x), modifier)
+        self.let_go(self.point(y, x), modifier)
         self.settle()
 
     def drag(self, *places):
@@ -193,6 +193,21 @@ def test_cells_are_clicked_found_undone_deleted_and_saved(person, tmp_path):
 
     [path] = person.session.target.layer.save(str(tmp_path / "cells.tif"))
     assert np.array_equal(read_labels(path), labels)
+
+
+@pytest.mark.slow
+def test_control_says_what_a_cell_lacks_and_shift_what_is_too_much(person):
+    one, other = middles_of_nuclei(2)
+    person.press(Qt.Key.Key_H)
+    person.click(*one)
+    person.click(*other, Qt.KeyboardModifier.ControlModifier)
+    active = person.session.prompting.active
+    assert [(round(y), round(x)) for y, x in active.inside] == [one, other]
+    person.click(*other, Qt.KeyboardModifier.ShiftModifier)
+    active = person.session.prompting.active
+    assert [(round(y), round(x)) for y, x in active.outside] == [other]
+    assert np.unique(person.session.target.layer.data).tolist() == [0, 1]
+    assert len(person.session.history) == 3
 
 
 @pytest.mark.slow
