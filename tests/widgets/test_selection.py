@@ -63,7 +63,6 @@ def test_where_no_cell_is_none_is_selected(session, selection):
 
 
 def test_cells_of_which_most_lies_in_a_region_are_selected(session, selection):
-    selection.select_in(Region.around([np.array([[5, 5], [5, 40], [75, 75], [5, 75]])], (100, 110)))
     inside = Region.around([np.array([[55, 55], [55, 72], [75, 72], [75, 55]])], (100, 110))
     selection.select_in(inside)
     assert list(selection.cells) == [3]
@@ -153,6 +152,13 @@ def test_escape_selects_nothing_and_changes_nothing(session, selection, cells):
     run_action(session, find_action("restore_cell"))
     assert selection.cells == {}
     assert np.array_equal(labels_of(session), cells)
+
+
+def test_in_3d_nothing_is_selected(session, selection):
+    select(session, 1, 2)
+    session.viewer.dims.ndisplay = 3
+    session.changed.emit()
+    assert selection.cells == {}
 
 
 def test_one_selected_cell_is_as_none(session, selection, cells):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from psygnal import Signal
 
-from napari_cellsam.errors import OptionError
+from napari_cellsam.errors import CellsamError, OptionError
 from napari_cellsam.widgets._extent import Window, extent_of
 from napari_cellsam.widgets._frames import Frames
 
@@ -106,6 +106,16 @@ class Selection:
             self._frames.show(list(windows.values()))
             self.changed.emit()
 
+    def _is_shown(self) -> bool:
+        """Return whether the plane of the selection is seen; in 3D none is."""
+        session = self._session
+        if session.source is None or not session.has_target:
+            return False
+        try:
+            return session.plane == self._plane
+        except CellsamError:
+            return False
+
     def _step(self) -> Hashable:
         """Return what is another one after each step."""
         target, history = self._session.target, self._session.history
@@ -116,7 +126,7 @@ class Selection:
         session = self._session
         if not self._windows:
             return
-        if session.source is None or not session.has_target or session.plane != self._plane:
+        if not self._is_shown():
             self.clear()
             return
         known = self._step()
