@@ -82,3 +82,14 @@ def test_a_size_that_is_none_is_looked_for(arrays):
 
 def test_what_was_not_looked_for_cannot_be_sent():
     assert sizes()[0].packed(IMAGE, clahe=False) is None
+
+
+def test_slanting_rods_are_as_large_as_their_area_not_as_their_box():
+    rod = np.zeros((40, 40), np.uint8)
+    for i in range(30):
+        rod[5 + i, 4 + i : 9 + i] = 200
+    image = Image.from_array(np.tile(rod, (3, 3)))
+    known, _ = sizes()
+    by_area, by_box = np.sqrt(4 / np.pi * 150), 30 * np.sqrt(34 / 30)
+    assert run_steps(known.steps(image, AUTO)) == pytest.approx(by_area, rel=0.15)  # the picture is shrunk by half
+    assert by_area < 0.5 * by_box

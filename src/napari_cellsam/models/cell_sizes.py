@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_cellsam.models.backend import Decoded, PicturePrompt
 from napari_cellsam.models.framing import frame_at, squashes
-from napari_cellsam.models.memory_limits import one_step
+from napari_cellsam.models.memory_limits import DecodeWork, one_step
+from napari_cellsam.models.pasting import paste
 from napari_cellsam.models.scale import centre_region, search_diameter
 from napari_cellsam.types import Detections
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from napari_cellsam.geometry import Frame
     from napari_cellsam.models.backend import Backend
     from napari_cellsam.models.feature_store import Arrays
     from napari_cellsam.models.frame_features import FrameFeatures
@@ -22,7 +28,30 @@ if TYPE_CHECKING:
 __all__ = ["CellSizes"]
 
 _LOOK_SCORE = 0.3  # from which a detection counts in a look for the cells' size, whatever counts as a cell later
+_MEASURED = 48  # cells of a look whose areas are measured
 _MOST_KEPT = 4096
+
+
+@dataclass(frozen=True, eq=False)
+class _Look:
+    """What a look at the middle of an image showed.
+
+    Attributes
+    ----------
+    frame
+        Where, and at what zoom.
+    boxes
+        ``(N, 4)`` in pixels of the frame's picture.
+    found
+        The same in pixels of the image, with scores.
+    area
+        Pixels of the image that were seen.
+    """
+
+    frame: Frame
+    boxes: NDArray[np.float32]
+    found: Detections
+    area: float
 
 
 class CellSizes:
@@ -61,20 +90,25 @@ class CellSizes:
         if known is not None and _is_diameter(known):
             return _unpack(known)
         search = search_diameter(self._backend.nominal_diameter)
+        looks: dict[float, _Look] = {}
         zoom = next(search)
         while True:
-            look: tuple[Detections, float] = yield from self._look(image, zoom, clahe)
+            looks[zoom] = yield from self._look(image, zoom, clahe)
             try:
-                zoom = search.send(look)
+                zoom = search.send((looks[zoom].found, looks[zoom].area))
             except StopIteration as end:
                 diameter: float | None = end.value
                 break
+        if diameter is not None:
+            wanted = self._backend.nominal_diameter / diameter
+            nearest = min(looks, key=lambda zoom: max(zoom / wanted, wanted / zoom))
+            diameter *= yield from self._slimness(image, looks[nearest], clahe)
         arrays = _pack(diameter)
         self._features.keep(self._features.key(*_parts(image_id, clahe)), arrays)
         return _unpack(arrays)  # rounded as after a restart, or parts of the image would lie elsewhere then
 
-    def _look(self, image: Image | AbsentImage, zoom: float, clahe: bool) -> Steps[tuple[Detections, float]]:
-        """Detect in the middle of the image at a zoom; return the boxes and the area that was seen."""
+    def _look(self, image: Image | AbsentImage, zoom: float, clahe: bool) -> Steps[_Look]:
+        """Detect in the middle of the image at a zoom."""
         region = centre_region(image.shape, self._backend.side / zoom)
         frame = frame_at(self._backend, region, zoom)
         with one_step("look at the image"):
@@ -83,7 +117,26 @@ class CellSizes:
             boxes, scores = self._backend.detect(features)
         counted = scores >= _LOOK_SCORE
         area = float((region[2] - region[0]) * (region[3] - region[1]))
-        return Detections(frame.boxes_to_image(boxes[counted]), scores[counted]), area
+        found = Detections(frame.boxes_to_image(boxes[counted]), scores[counted])
+        return _Look(frame, boxes[counted], found, area)
+
+    def _slimness(self, image: Image | AbsentImage, look: _Look, clahe: bool) -> Steps[float]:
+        """Return the ratio of the cells' diameters by area, which training goes by, to those of their boxes.
+
+        The box of a slanting rod is far larger than the rod.
+        """
+        some = np.linspace(0, len(look.boxes) - 1, min(len(look.boxes), _MEASURED)).astype(int)
+        if not len(some):
+            return 1.0
+        empty = np.zeros((0, 2), np.float32)
+        prompts = [PicturePrompt(empty, empty, box=look.boxes[i]) for i in some]
+        with one_step("look at the image"):
+            features: Any = yield from self._features.steps(image, look.frame, clahe=clahe)
+        answers: list[Decoded] = yield from DecodeWork(self._backend).steps(features, prompts)
+        areas = np.array([paste(answer, look.frame, image.shape, 0.5).area for answer in answers], float)
+        sides = look.found.boxes[some, 2:] - look.found.boxes[some, :2] + 1
+        ratios = np.sqrt(4 / np.pi * areas / np.maximum(sides, 1).prod(1))[areas > 0]
+        return float(np.median(ratios)) if len(ratios) else 1.0
 
 
 def _parts(image_id: str, clahe: bool) -> tuple[object, ...]:
