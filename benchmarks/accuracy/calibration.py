@@ -19,16 +19,12 @@ import typer
 from numpy.typing import NDArray
 
 from napari_cellsam.data.dataset import list_entries
-from napari_cellsam.data.read import read_image
 from napari_cellsam.engine import load_model
-from napari_cellsam.export.label_tiff import read_labels
-from napari_cellsam.metrics.matching import match_labels
-from napari_cellsam.types import SegmentOptions
+from napari_cellsam.training.validation import scored_cells
 
 _N_BINS = 10
-_LOW_CUT = 0.05
 
-Floats = NDArray[np.float64]
+Floats = NDArray[np.floating]
 
 
 def table(title: str, scores: Floats, right: Floats) -> str:
@@ -53,18 +49,7 @@ def main(
     iou: Annotated[float, typer.Option(help="From which a cell is right.")] = 0.6,
 ) -> None:
     """Print the tables, over all cells."""
-    loaded = load_model(model, device)
-    options = SegmentOptions(box_score=_LOW_CUT, score_rule="fixed", min_predicted_iou=0.0)
-    scores, predicted, ious = [], [], []
-    for entry in list_entries(folder, split):
-        found = loaded.segment(read_image(entry.image), options)
-        true = np.zeros(found.n_cells)
-        matching = match_labels(read_labels(entry.mask), found.labels, 0.01)
-        true[matching.predicted_labels - 1] = matching.iou
-        scores.append(found.scores)
-        predicted.append(found.predicted_iou)
-        ious.append(true)
-    score, quality, true = (np.concatenate(parts).astype(float) for parts in (scores, predicted, ious))
+    score, quality, true = scored_cells(load_model(model, device), list_entries(folder, split))
     right = (true >= iou).astype(float)
     print(table("detector's score", score, right))
     print(table("score times predicted IoU", score * quality, right))

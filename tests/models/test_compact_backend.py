@@ -1,10 +1,12 @@
 """The compact model as the engine uses it, with random weights: any image, and prompts that leave each other alone."""
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from scipy.special import logit
 
 from napari_cellsam.engine import Model
 from napari_cellsam.models.backend import PicturePrompt
@@ -55,6 +57,31 @@ def test_boxes_come_best_first(backend):
     boxes, scores = backend.detect(backend.encode(noise(3, 100, 90), (100, 90), None))
     assert boxes.shape == (len(scores), 4) and len(scores) > 0
     assert (np.diff(scores) <= 0).all() and np.isfinite(boxes).all()
+
+
+def test_a_cell_that_several_queries_answer_for_comes_once(backend, monkeypatch):
+    features = backend.encode(noise(3, 100, 90), (100, 90), None)
+    boxes, scores = backend.detect(features)
+    find = backend.model.find
+
+    def twice(*args):
+        found = find(*args)
+        logits = [torch.cat((part - 0.1, part), 1) for part in found.logits]
+        return found._replace(logits=logits, boxes=[torch.cat((part + 0.02, part), 1) for part in found.boxes])
+
+    monkeypatch.setattr(backend.model, "find", twice)
+    again, same_scores = backend.detect(features)
+    np.testing.assert_allclose(again, boxes, atol=1e-4)
+    np.testing.assert_allclose(same_scores, scores, atol=1e-5)
+
+
+def test_scores_are_calibrated(backend):
+    features = backend.encode(noise(3, 100, 90), (100, 90), None)
+    boxes, plain = backend.detect(features)
+    backend.model.config = replace(backend.model.config, score_scale=2.0, score_shift=0.5)
+    again, calibrated = backend.detect(features)
+    np.testing.assert_array_equal(boxes, again)
+    np.testing.assert_allclose(logit(calibrated), 2 * logit(plain) + 0.5, atol=1e-4)
 
 
 def test_nothing_likely_means_no_boxes(backend):

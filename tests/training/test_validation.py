@@ -9,11 +9,20 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy import ndimage
+from scipy.special import expit
 
 from napari_cellsam.data.dataset import list_entries
+from napari_cellsam.errors import DatasetError
 from napari_cellsam.export.label_tiff import write_labels
 from napari_cellsam.metrics.matching import Counts
-from napari_cellsam.training.validation import best_cut, click_centres, counts_by_source, one_click_ious
+from napari_cellsam.training.validation import (
+    best_cut,
+    calibration,
+    click_centres,
+    counts_by_source,
+    one_click_ious,
+    scored_cells,
+)
 from napari_cellsam.types import Mask
 
 
@@ -23,7 +32,9 @@ class Threshold:
     def segment(self, image: Any, options: Any) -> Any:
         bright = image.pixels[..., 0] > 100
         labels, _ = ndimage.label(bright if (options.box_score or 0) < 0.5 else np.zeros_like(bright))
-        return SimpleNamespace(labels=labels.astype(np.uint32))
+        n = labels.max()
+        scores, predicted = np.full(n, 0.4, np.float32), np.full(n, 0.9, np.float32)
+        return SimpleNamespace(labels=labels.astype(np.uint32), n_cells=n, scores=scores, predicted_iou=predicted)
 
     def segment_prompts(self, image: Any, prompts: list[Any]) -> list[Mask]:
         labels, _ = ndimage.label(image.pixels[..., 0] > 100)
@@ -54,6 +65,30 @@ def test_the_best_cut_is_the_best_mean_over_sources_not_over_cells() -> None:
     worse, better = Counts(800, 0, 200), Counts(8, 0, 2)
     counts = {0.3: {"a": large, "b": small}, 0.4: {"a": worse, "b": better}, None: {"a": large, "b": better}}
     assert best_cut(counts) == 0.4  # type: ignore[arg-type]
+
+
+def test_cells_are_scored_beside_the_best_true_one(two_squares: Path) -> None:
+    labels = np.zeros((32, 40), np.uint16)
+    labels[2:12, 2:7] = 3  # half of the first square; nothing of the second
+    write_labels(two_squares / "masks" / "a.tif", labels, overwrite=True)
+    scores, predicted, ious = scored_cells(Threshold(), list_entries(two_squares))  # type: ignore[arg-type]
+    np.testing.assert_allclose(scores, [0.4, 0.4])
+    np.testing.assert_allclose(predicted, [0.9, 0.9])
+    np.testing.assert_allclose(ious, [0.5, 0.0])
+
+
+def test_calibrated_scores_are_the_share_of_what_is_right() -> None:
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 1.5, 20_000)
+    right = rng.random(20_000) < expit(2.5 * logits + 1)
+    scale, shift = calibration(expit(logits), right)
+    assert (scale, shift) == (pytest.approx(2.5, rel=0.05), pytest.approx(1, rel=0.05))
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_scores_that_are_all_right_or_all_wrong_cannot_be_calibrated(right: bool) -> None:
+    with pytest.raises(DatasetError, match="some of both"):
+        calibration(np.array([0.2, 0.7]), np.array([right, right]))
 
 
 def test_one_click_per_cell_gives_one_iou_per_cell(two_squares: Path) -> None:

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 __all__ = ["train"]
 
-_CUTS = (0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55)
+_CUTS = (0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6)
+_RIGHT = 0.6  # IoU from which a cell is right, as in the CellSAM paper
 
 
 def train(  # noqa: PLR0913 - each argument is an option of the command
@@ -42,7 +43,8 @@ def train(  # noqa: PLR0913 - each argument is an option of the command
     """Train the compact model, and write it as OUT/compact.safetensors.
 
     The first stage trains detector and masks together, the second the mask branch alone. The run can be stopped and
-    continued at any time. With labelled pictures of a split "val", the score cut is chosen on them and F1 is printed.
+    continued at any time. With labelled pictures of a split "val", scores are fitted to them and their cut is chosen;
+    F1 is printed.
     """
     from napari_cellsam.errors import OptionError
     from napari_cellsam.models.loading import choose_device
@@ -71,9 +73,10 @@ def train(  # noqa: PLR0913 - each argument is an option of the command
         start=find_weights(start) if start else None,
     )
     model = run(options, on_progress=_report)
-    cut = _validate(model, data) if data else None
+    if data:
+        _calibrate(model, data)
     path = out / "compact.safetensors"
-    save_release(model, path, box_score=cut)
+    save_release(model, path)
     typer.echo(f"wrote {path}; use it with --model {path}, or name it with: napari-cellsam models add")
 
 
@@ -94,23 +97,29 @@ def _report(progress: Progress) -> None:
     typer.echo(f"{share}  step {progress.step}  {speed}  {losses}", err=True)
 
 
-def _validate(model: CompactCellSam, data: Path) -> float | None:
-    """Choose the score cut on the split ``val``, where there is one, and print F1 by source."""
+def _calibrate(model: CompactCellSam, data: Path) -> None:
+    """Fit the scores to the split ``val``, where there is one, choose the cut on it, and print F1 by source."""
+    from dataclasses import replace
+
     import torch
 
     from napari_cellsam.data.dataset import list_entries
     from napari_cellsam.engine import Model
     from napari_cellsam.models.compact_backend import CompactBackend
-    from napari_cellsam.training.validation import best_cut, counts_by_source
+    from napari_cellsam.training.validation import best_cut, calibration, counts_by_source, scored_cells
 
     entries = [entry for entry in list_entries(data) if entry.split == "val"]
     if not entries:
-        typer.echo("there are no pictures of a split 'val': the score cut stays as it is", err=True)
-        return None
-    device = next(model.parameters()).device
-    loaded = Model(CompactBackend(model, device, torch.float32), "trained")
+        typer.echo("there are no pictures of a split 'val': scores and their cut stay as they are", err=True)
+        return
+    loaded = Model(CompactBackend(model, next(model.parameters()).device, torch.float32), "trained")
+    model.config = replace(model.config, score_scale=1.0, score_shift=0.0)
+    scores, _, ious = scored_cells(loaded, entries)
+    scale, shift = calibration(scores, ious >= _RIGHT)
+    model.config = replace(model.config, score_scale=scale, score_shift=shift)
     counts = counts_by_source(loaded, entries, _CUTS)
     cut = best_cut(counts)
+    model.config = replace(model.config, box_score=cut)
+    typer.echo(f"score: the logistic function of {scale:.3f} times the logit {shift:+.3f}")
     for source, found in sorted(counts[cut].items()):
-        typer.echo(f"{source}: F1 {found.f1:.3f} at IoU 0.6, score cut {cut}")
-    return cut
+        typer.echo(f"{source}: F1 {found.f1:.3f} at IoU {_RIGHT}, score cut {cut}")

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torchvision.ops import nms
 
 from napari_cellsam.models.backend import Decoded, PicturePrompt
 from napari_cellsam.models.feature_store import Arrays
@@ -23,6 +24,9 @@ from napari_cellsam.types import SegmentOptions
 
 __all__ = ["CompactBackend"]
 
+_SAME_BOX = (
+    0.8  # IoU of boxes from which two queries answer for one cell: seldom, but their masks would share its pixels
+)
 _MULTIPLE = 32  # of a picture's sides, the coarsest stride
 _AT_ONCE = 64  # prompts decoded together
 _LARGEST_HALF = float(np.finfo(np.float16).max)
@@ -139,15 +143,18 @@ class CompactBackend:
         return result
 
     def detect(self, features: _Encoded) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return all boxes ``(N, 4)`` x0, y0, x1, y1 and scores ``(N,)``, best first."""
+        """Return all boxes ``(N, 4)`` x0, y0, x1, y1 and scores ``(N,)``, best first, each cell's once."""
+        config = self.model.config
         with self._computing():
             points, proposed = self.model.proposals.peaks(features.maps, self.n_queries)
-            likely = proposed[0] > self.model.config.proposal_floor
+            likely = proposed[0] > config.proposal_floor
             if not bool(likely.any()):
                 return np.zeros((0, 4), np.float32), np.zeros(0, np.float32)
             found = self.model.find(features.features, features.maps, points[:, likely])
-        scores, order = found.logits[-1][0].float().sigmoid().sort(descending=True)
-        return found.boxes[-1][0][order].float().cpu().numpy(), scores.cpu().numpy()
+        logits, boxes = found.logits[-1][0].float(), found.boxes[-1][0].float()
+        scores = (config.score_scale * logits + config.score_shift).sigmoid()
+        kept = nms(boxes, scores, _SAME_BOX)
+        return boxes[kept].cpu().numpy(), scores[kept].cpu().numpy()
 
     def score_cut(self, scores: NDArray[np.float32], options: SegmentOptions) -> float:  # noqa: ARG002 - has one rule
         """Return the score above which a box counts: the option itself, which training has calibrated."""

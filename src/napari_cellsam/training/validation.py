@@ -10,6 +10,7 @@ import numpy as np
 
 from napari_cellsam.data.dataset import DatasetEntry
 from napari_cellsam.data.read import read_image
+from napari_cellsam.errors import DatasetError
 from napari_cellsam.export.label_tiff import read_labels
 from napari_cellsam.metrics.matching import Counts, find_overlaps, match_overlaps
 from napari_cellsam.types import Prompt, SegmentOptions
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from napari_cellsam.engine import Model
     from napari_cellsam.types import Image
 
-__all__ = ["best_cut", "click_centres", "counts_by_source", "one_click_ious"]
+__all__ = ["best_cut", "calibration", "click_centres", "counts_by_source", "one_click_ious", "scored_cells"]
 
 _IOU = 0.6  # DeepCell's, as in the CellSAM paper
 
@@ -60,6 +61,64 @@ def best_cut(counts: dict[float | None, dict[str, Counts]]) -> float:
     """Return the cut with the highest F1, meaned over sources."""
     means = {cut: np.mean([c.f1 for c in by_source.values()]) for cut, by_source in counts.items() if cut is not None}
     return max(means, key=lambda cut: float(means[cut]))
+
+
+def calibration(scores: NDArray[np.floating], right: NDArray[np.bool_]) -> tuple[float, float]:
+    """Return the scale and shift of logits that make scores the share of what is right (Platt, 1999).
+
+    Parameters
+    ----------
+    scores
+        ``(N,)`` 0 to 1.
+    right
+        ``(N,)``, of which some are and some are not.
+
+    Raises
+    ------
+    DatasetError
+        If all or none are right.
+    """
+    from scipy.optimize import minimize
+    from scipy.special import logit
+
+    if right.all() or not right.any():
+        raise DatasetError(f"got {len(right)} scores, all of them right or all wrong; expected some of both")
+    logits, sign = logit(np.clip(scores, 1e-6, 1 - 1e-6)), np.where(right, -1.0, 1.0)
+
+    def cost(values: NDArray[np.float64]) -> float:
+        return float(np.logaddexp(0, sign * (values[0] * logits + values[1])).mean())
+
+    scale, shift = minimize(cost, np.array([1.0, 0.0])).x
+    return float(scale), float(shift)
+
+
+def scored_cells(
+    model: Model, entries: Iterable[DatasetEntry], lowest: float = 0.05
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float64]]:
+    """Return how sure a model is of the cells that it finds in labelled pictures, and how good they are.
+
+    Parameters
+    ----------
+    model, entries
+        As in `counts_by_source`.
+    lowest
+        Detector's score from which boxes are outlined: low, so that doubtful cells are seen too.
+
+    Returns
+    -------
+    tuple of NDArray
+        ``(N,)`` each: detector's score, predicted IoU, and best IoU with a true cell.
+    """
+    options = SegmentOptions(box_score=lowest, score_rule="fixed", min_predicted_iou=0.0)
+    parts = []
+    for _, image, labels in _read(entries):
+        found = model.segment(image, options)
+        overlaps = find_overlaps(labels, found.labels)
+        best = np.zeros(found.n_cells)
+        np.maximum.at(best, overlaps.predicted_labels[overlaps.pairs[:, 1]] - 1, overlaps.iou)
+        parts.append((found.scores, found.predicted_iou, best))
+    scores, predicted, ious = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return scores, predicted, ious
 
 
 def one_click_ious(model: Model, entries: Iterable[DatasetEntry]) -> dict[str, NDArray[np.float64]]:

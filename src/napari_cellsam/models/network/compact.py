@@ -53,6 +53,9 @@ class CompactConfig:
         Logit of the centre map below which a maximum is no anchor point.
     box_score
         Score from which a box counts, chosen on the validation pictures.
+    score_scale, score_shift
+        A box's score is the logistic function of ``score_scale * logit + score_shift`` (Platt, 1999), fitted to the
+        validation pictures so that it is the share of boxes that are right.
     """
 
     channels: tuple[int, ...] = (64, 128, 256, 256)
@@ -74,6 +77,8 @@ class CompactConfig:
     n_queries: int = 1500
     proposal_floor: float = -4.0
     box_score: float = 0.4
+    score_scale: float = 1.0
+    score_shift: float = 0.0
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> CompactConfig:
