@@ -66,6 +66,11 @@ class DiscBackend:
     def score_cut(self, scores, options):
         return options.box_score
 
+    outlined_from = score_cut
+
+    def cell_score(self, score, predicted_iou, options):
+        return score
+
     def decode(self, features, prompts, *, whole, threshold):
         return [self._decode(features, prompt) for prompt in prompts]
 

@@ -6,11 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from scipy.special import logit
+from scipy.special import expit, logit
 
 from napari_cellsam.engine import Model
 from napari_cellsam.models.backend import PicturePrompt
 from napari_cellsam.models.compact_backend import CompactBackend
+from napari_cellsam.models.network.compact import CellScore
 from napari_cellsam.types import Image, Prompt, SegmentOptions
 
 NO_POINTS = np.zeros((0, 2), np.float32)
@@ -75,13 +76,28 @@ def test_a_cell_that_several_queries_answer_for_comes_once(backend, monkeypatch)
     np.testing.assert_allclose(same_scores, scores, atol=1e-5)
 
 
-def test_scores_are_calibrated(backend):
-    features = backend.encode(noise(3, 100, 90), (100, 90), None)
-    boxes, plain = backend.detect(features)
-    backend.model.config = replace(backend.model.config, score_scale=2.0, score_shift=0.5)
-    again, calibrated = backend.detect(features)
-    np.testing.assert_array_equal(boxes, again)
-    np.testing.assert_allclose(logit(calibrated), 2 * logit(plain) + 0.5, atol=1e-4)
+def test_a_good_outline_makes_up_for_a_low_score_and_a_bad_one_does_not(backend):
+    options = SegmentOptions(box_score=0.4)
+    backend.model.config = replace(backend.model.config, score=CellScore(1.5, 2.5, -2.0, floor=0.2))
+    assert backend.outlined_from(np.zeros(0, np.float32), options) == 0.2
+    assert backend.outlined_from(np.zeros(0, np.float32), replace(options, box_score=0.1)) == 0.1
+    assert backend.cell_score(0.35, 0.9, options) == pytest.approx(expit(1.5 * logit(0.35) + 2.5 * logit(0.9) - 2))
+    assert backend.cell_score(0.35, 0.9, options) > 0.8 and backend.cell_score(0.6, 0.5, options) is None
+
+
+def test_without_weights_for_it_an_outline_changes_no_score(backend):
+    options = SegmentOptions(box_score=0.4)
+    assert backend.outlined_from(np.zeros(0, np.float32), options) == 0.4
+    assert backend.cell_score(0.45, 0.1, options) == pytest.approx(0.45)
+    assert backend.cell_score(0.35, 0.99, options) is None
+
+
+def test_a_whole_image_is_judged_by_outlines_too(backend):
+    image = Image.from_array(noise(120, 120))
+    options = SegmentOptions(box_score=0.3, min_predicted_iou=0.0, min_area=0, diameter="native")
+    strict = Model(backend, "strict").segment(image, options)
+    backend.model.config = replace(backend.model.config, score=CellScore(1.0, 0.0, -50.0, floor=0.1))
+    assert strict.n_cells > 0 and Model(backend, "none").segment(image, options).n_cells == 0
 
 
 def test_nothing_likely_means_no_boxes(backend):

@@ -300,6 +300,11 @@ class SquareBackend:
     def score_cut(self, scores, options):
         return options.box_score
 
+    outlined_from = score_cut
+
+    def cell_score(self, score, predicted_iou, options):
+        return score
+
     def decode(self, features, prompts, *, whole, threshold):
         if self.bug is not None:
             raise self.bug

@@ -79,16 +79,17 @@ def test_cells_are_scored_beside_the_best_true_one(two_squares: Path) -> None:
 
 def test_calibrated_scores_are_the_share_of_what_is_right() -> None:
     rng = np.random.default_rng(0)
-    logits = rng.normal(0, 1.5, 20_000)
-    right = rng.random(20_000) < expit(2.5 * logits + 1)
-    scale, shift = calibration(expit(logits), right)
-    assert (scale, shift) == (pytest.approx(2.5, rel=0.05), pytest.approx(1, rel=0.05))
+    logits = rng.normal(0, 1.5, (2, 20_000))
+    right = rng.random(20_000) < expit(1.5 * logits[0] + 2.5 * logits[1] + 1)
+    score = calibration(*expit(logits), right, 0.2)
+    assert (score.detector, score.outline) == (pytest.approx(1.5, rel=0.1), pytest.approx(2.5, rel=0.1))
+    assert (score.shift, score.floor) == (pytest.approx(1, rel=0.1), 0.2)
 
 
 @pytest.mark.parametrize("right", [True, False])
 def test_scores_that_are_all_right_or_all_wrong_cannot_be_calibrated(right: bool) -> None:
     with pytest.raises(DatasetError, match="some of both"):
-        calibration(np.array([0.2, 0.7]), np.array([right, right]))
+        calibration(np.array([0.2, 0.7]), np.array([0.5, 0.9]), np.array([right, right]), 0.1)
 
 
 def test_one_click_per_cell_gives_one_iou_per_cell(two_squares: Path) -> None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["train"]
 
 _CUTS = (0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6)
+_FLOOR = 0.2  # detector's score from which boxes are outlined: of those below, one in fifty is right
 _RIGHT = 0.6  # IoU from which a cell is right, as in the CellSAM paper
 
 
@@ -106,6 +107,7 @@ def _calibrate(model: CompactCellSam, data: Path) -> None:
     from napari_cellsam.data.dataset import list_entries
     from napari_cellsam.engine import Model
     from napari_cellsam.models.compact_backend import CompactBackend
+    from napari_cellsam.models.network.compact import CellScore
     from napari_cellsam.training.validation import best_cut, calibration, counts_by_source, scored_cells
 
     entries = [entry for entry in list_entries(data) if entry.split == "val"]
@@ -113,13 +115,13 @@ def _calibrate(model: CompactCellSam, data: Path) -> None:
         typer.echo("there are no pictures of a split 'val': scores and their cut stay as they are", err=True)
         return
     loaded = Model(CompactBackend(model, next(model.parameters()).device, torch.float32), "trained")
-    model.config = replace(model.config, score_scale=1.0, score_shift=0.0)
-    scores, _, ious = scored_cells(loaded, entries)
-    scale, shift = calibration(scores, ious >= _RIGHT)
-    model.config = replace(model.config, score_scale=scale, score_shift=shift)
+    model.config = replace(model.config, score=CellScore())
+    scores, predicted, ious = scored_cells(loaded, entries, _FLOOR)
+    score = calibration(scores, predicted, ious >= _RIGHT, _FLOOR)
+    model.config = replace(model.config, score=score)
     counts = counts_by_source(loaded, entries, _CUTS)
     cut = best_cut(counts)
     model.config = replace(model.config, box_score=cut)
-    typer.echo(f"score: the logistic function of {scale:.3f} times the logit {shift:+.3f}")
+    typer.echo(f"weights of detector and outline in a cell's score: {score.detector:.3f}, {score.outline:.3f}")
     for source, found in sorted(counts[cut].items()):
         typer.echo(f"{source}: F1 {found.f1:.3f} at IoU {_RIGHT}, score cut {cut}")

@@ -132,6 +132,12 @@ class Backend(Protocol):
     def score_cut(self, scores: NDArray[np.float32], options: SegmentOptions) -> float:
         """Return the score above which a box counts."""
 
+    def outlined_from(self, scores: NDArray[np.float32], options: SegmentOptions) -> float:
+        """Return the score above which a box is outlined, before `cell_score` decides."""
+
+    def cell_score(self, score: float, predicted_iou: float, options: SegmentOptions) -> float | None:
+        """Return how sure the model is of an outlined cell, 0 to 1, from its box's score; None if it is none."""
+
     def decode(self, features: Any, prompts: list[PicturePrompt], *, whole: bool, threshold: float) -> list[Decoded]:
         """Return one mask per prompt.
 

@@ -151,14 +151,22 @@ class CompactBackend:
             if not bool(likely.any()):
                 return np.zeros((0, 4), np.float32), np.zeros(0, np.float32)
             found = self.model.find(features.features, features.maps, points[:, likely])
-        logits, boxes = found.logits[-1][0].float(), found.boxes[-1][0].float()
-        scores = (config.score_scale * logits + config.score_shift).sigmoid()
+        scores, boxes = found.logits[-1][0].float().sigmoid(), found.boxes[-1][0].float()
         kept = nms(boxes, scores, _SAME_BOX)
         return boxes[kept].cpu().numpy(), scores[kept].cpu().numpy()
 
     def score_cut(self, scores: NDArray[np.float32], options: SegmentOptions) -> float:  # noqa: ARG002 - has one rule
-        """Return the score above which a box counts: the option itself, which training has calibrated."""
+        """Return the score above which a box counts: the option itself."""
         return float(options.box_score or 0.0)
+
+    def outlined_from(self, scores: NDArray[np.float32], options: SegmentOptions) -> float:
+        """Return the score above which a box is outlined: its outline may make up for a low one."""
+        return min(self.score_cut(scores, options), self.model.config.score.floor)
+
+    def cell_score(self, score: float, predicted_iou: float, options: SegmentOptions) -> float | None:
+        """Return how sure the model is of an outlined cell; None if not enough."""
+        joint = self.model.config.score.of(score, predicted_iou)
+        return joint if joint >= (options.box_score or 0.0) else None
 
     def decode(
         self,

@@ -165,6 +165,12 @@ class PublishedBackend:
         threshold = float(options.box_score or 0.0)
         return adaptive_cut(torch.from_numpy(scores), threshold) if options.score_rule == "adaptive" else threshold
 
+    outlined_from = score_cut
+
+    def cell_score(self, score: float, predicted_iou: float, options: SegmentOptions) -> float:  # noqa: ARG002
+        """Return the detector's score: published models go by it alone."""
+        return score
+
     def decode(
         self, features: _Lazy, prompts: list[PicturePrompt], *, whole: bool = False, threshold: float = 0.5
     ) -> list[Decoded]:

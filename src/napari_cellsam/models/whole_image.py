@@ -111,7 +111,7 @@ class WholeImageWork:
         features: Any = yield from self._features.steps(image, frame, clahe=bool(options.clahe), prepared=run.prepared)
         yield None
         boxes, scores = self._backend.detect(features)
-        counted = scores > self._backend.score_cut(scores, options)
+        counted = scores > self._backend.outlined_from(scores, options)
         full = counted.sum() >= self._backend.n_queries
         if full and search.split(number, quarters(frame, self._backend.squashes)):
             return
@@ -120,9 +120,12 @@ class WholeImageWork:
         answers: list[Decoded] = yield from run.decode.steps(features, prompts, threshold=options.mask_threshold)
 
         def add_all() -> None:
-            for answer, score in zip(answers, scores[counted], strict=True):
+            for answer, box_score in zip(answers, scores[counted].tolist(), strict=True):
+                score = self._backend.cell_score(box_score, answer.predicted_iou, options)
+                if score is None or answer.predicted_iou < (options.min_predicted_iou or 0):
+                    continue
                 mask = paste(answer, frame, image.shape, options.mask_threshold)
-                if mask.area and answer.predicted_iou >= (options.min_predicted_iou or 0):
-                    search.add(mask, float(score), number)
+                if mask.area:
+                    search.add(mask, score, number)
 
         yield Aside(add_all)

@@ -27,6 +27,7 @@ __all__ = ["Progress", "TrainOptions", "train"]
 
 _WARM_UP = 0.02  # share of the budget
 _EMA = 0.998
+_CORRECTED = 0.25  # share of the first stage's steps that correct masks, where the first weights know how to
 _LAYOUTS = ((1, 1), (1, 1), (1, 1), (1, 2), (2, 1), (2, 2))  # of mosaics, drawn anew for every batch
 
 
@@ -198,8 +199,9 @@ def _learn(run: Run, batch: Sequence[Tensor], options: TrainOptions, share: floa
         pictures, labels = mosaic(pictures, labels, down, across)
     pictures = (pictures.float() / 255).contiguous(memory_format=torch.channels_last)
     dtype = choose_dtype(options.precision, device)
+    corrected = options.start is not None and float(torch.rand(())) < _CORRECTED
     with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-        parts = losses(model, pictures, labels, masks_only=masks_only)
+        parts = losses(model, pictures, labels, masks_only=masks_only, corrected=corrected)
     total = torch.stack(list(parts.values())).sum() if parts else None
     if total is not None and bool(torch.isfinite(total)):
         total.backward()

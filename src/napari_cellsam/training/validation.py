@@ -13,6 +13,7 @@ from napari_cellsam.data.read import read_image
 from napari_cellsam.errors import DatasetError
 from napari_cellsam.export.label_tiff import read_labels
 from napari_cellsam.metrics.matching import Counts, find_overlaps, match_overlaps
+from napari_cellsam.models.network.compact import CellScore
 from napari_cellsam.types import Prompt, SegmentOptions
 
 if TYPE_CHECKING:
@@ -63,15 +64,19 @@ def best_cut(counts: dict[float | None, dict[str, Counts]]) -> float:
     return max(means, key=lambda cut: float(means[cut]))
 
 
-def calibration(scores: NDArray[np.floating], right: NDArray[np.bool_]) -> tuple[float, float]:
-    """Return the scale and shift of logits that make scores the share of what is right (Platt, 1999).
+def calibration(
+    scores: NDArray[np.floating], predicted: NDArray[np.floating], right: NDArray[np.bool_], floor: float
+) -> CellScore:
+    """Fit scores of cells, by logistic regression, so that they are the share of cells that are right.
 
     Parameters
     ----------
-    scores
-        ``(N,)`` 0 to 1.
+    scores, predicted
+        ``(N,)`` detector's scores and predicted IoU, 0 to 1.
     right
         ``(N,)``, of which some are and some are not.
+    floor
+        Lowest detector's score that is among them.
 
     Raises
     ------
@@ -83,17 +88,18 @@ def calibration(scores: NDArray[np.floating], right: NDArray[np.bool_]) -> tuple
 
     if right.all() or not right.any():
         raise DatasetError(f"got {len(right)} scores, all of them right or all wrong; expected some of both")
-    logits, sign = logit(np.clip(scores, 1e-6, 1 - 1e-6)), np.where(right, -1.0, 1.0)
+    shares = np.stack((scores, predicted), 1).astype(float).clip(1e-3, 1 - 1e-3)
+    known, sign = np.column_stack((logit(shares), np.ones(len(right)))), np.where(right, -1.0, 1.0)
 
-    def cost(values: NDArray[np.float64]) -> float:
-        return float(np.logaddexp(0, sign * (values[0] * logits + values[1])).mean())
+    def cost(weights: NDArray[np.float64]) -> float:
+        return float(np.logaddexp(0, sign * (known @ weights)).mean())
 
-    scale, shift = minimize(cost, np.array([1.0, 0.0])).x
-    return float(scale), float(shift)
+    detector, outline, shift = minimize(cost, np.array([1.0, 0.0, 0.0])).x.tolist()
+    return CellScore(detector, outline, shift, floor)
 
 
 def scored_cells(
-    model: Model, entries: Iterable[DatasetEntry], lowest: float = 0.05
+    model: Model, entries: Iterable[DatasetEntry], lowest: float = 0.2
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float64]]:
     """Return how sure a model is of the cells that it finds in labelled pictures, and how good they are.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
@@ -15,12 +16,50 @@ from napari_cellsam.models.network.proposals import DenseMaps, Proposals
 from napari_cellsam.models.network.sampling import sample_at
 from napari_cellsam.models.network.window_decoder import WindowDecoder
 
-__all__ = ["CompactCellSam", "CompactConfig", "Features", "Found"]
+__all__ = ["CellScore", "CompactCellSam", "CompactConfig", "Features", "Found"]
 
 _TOKEN_STRIDE, _WIDE_STRIDE, _FINE_STRIDE = 16, 8, 4
+_SUREST = 1e-3  # nearer to 0 and 1 shares are not told apart
 _LARGEST_CHANGE = 2.0  # of a logarithm of a side, by one decoder layer
 _LARGEST_EXTENT = 8.0  # logarithm of pixels, far beyond a field: nothing becomes infinite
 _BEFORE = {"n_retouch": 0, "n_slots": 5}  # of models whose files do not say
+
+
+@dataclass(frozen=True)
+class CellScore:
+    """How sure a model is of a cell, from its detector's score and from how well it thinks it outlined it.
+
+    A detector judges a box before there is an outline; a good outline says as much (as in Mask Scoring R-CNN, Huang et
+    al., CVPR 2019). The weights of a logistic regression on the validation pictures join both, so that a score is the
+    share of cells that are right.
+
+    Attributes
+    ----------
+    detector, outline
+        Weights of the logits of the detector's score and of the predicted IoU.
+    shift
+        Added to both.
+    floor
+        Detector's score from which a box is outlined, where that is below the score that is asked for.
+    """
+
+    detector: float = 1.0
+    outline: float = 0.0
+    shift: float = 0.0
+    floor: float = 1.0
+
+    def of(self, score: float, predicted_iou: float) -> float:
+        """Return a cell's score, 0 to 1."""
+        logit = self.detector * _logit(score) + self.outline * _logit(predicted_iou) + self.shift
+        return 1 / (1 + math.exp(-logit))
+
+
+_PLAIN = CellScore()  # the detector's score, as it is
+
+
+def _logit(share: float) -> float:
+    share = min(max(share, _SUREST), 1 - _SUREST)
+    return math.log(share / (1 - share))
 
 
 @dataclass(frozen=True)
@@ -53,9 +92,8 @@ class CompactConfig:
         Logit of the centre map below which a maximum is no anchor point.
     box_score
         Score from which a box counts, chosen on the validation pictures.
-    score_scale, score_shift
-        A box's score is the logistic function of ``score_scale * logit + score_shift`` (Platt, 1999), fitted to the
-        validation pictures so that it is the share of boxes that are right.
+    score
+        How sure it is of a cell.
     """
 
     channels: tuple[int, ...] = (64, 128, 256, 256)
@@ -77,13 +115,13 @@ class CompactConfig:
     n_queries: int = 1500
     proposal_floor: float = -4.0
     box_score: float = 0.4
-    score_scale: float = 1.0
-    score_shift: float = 0.0
+    score: CellScore = _PLAIN
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> CompactConfig:
         """Return the config that `to_dict` was made from."""
         parts = {**_BEFORE, **values, "finder": CellFinderConfig(**values["finder"])}
+        parts["score"] = CellScore(**values.get("score", {}))
         return cls(**{**parts, "channels": tuple(values["channels"]), "layers": tuple(values["layers"])})
 
     def to_dict(self) -> dict[str, Any]:
