@@ -60,7 +60,7 @@ def segment(  # noqa: PLR0913 - each argument is an option of the command
     scene: Annotated[int, typer.Option(min=0, help="Picture of a TIFF file that holds several, 0 first.")] = 0,
     diameter: Annotated[str | None, typer.Option(help="Typical cell diameter: pixels, auto or native.")] = None,
     scaling: Annotated[Scaling | None, typer.Option(help="Tile large images, or squash them into one field.")] = None,
-    box_score: Annotated[float | None, typer.Option(help="Detector score from which a box counts, 0 to 1.")] = None,
+    box_score: Annotated[float | None, typer.Option(help="Score from which a cell counts, 0 to 1.")] = None,
     min_area: Annotated[int | None, typer.Option(help="Smallest cell in pixels.")] = None,
     save_outlines: Annotated[bool, typer.Option("--save-outlines", help="Also write <stem>_outlines.png.")] = False,
     save_table: Annotated[bool, typer.Option("--save-table", help="Also write <stem>_cells.csv.")] = False,

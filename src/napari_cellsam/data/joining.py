@@ -31,7 +31,7 @@ class Candidate:
     mask
         The cell, in pixels of the image.
     score
-        How sure the detector is, 0 to 1.
+        How sure the model is, 0 to 1.
     tile
         Number of the tile.
     """

@@ -39,7 +39,7 @@ def counts_by_source(
     entries
         Labelled pictures.
     cuts
-        Detector scores from which a box counts; None is the model's own.
+        Scores from which a cell counts; None is the model's own.
     iou
         IoU from which a cell counts as found.
 

@@ -27,7 +27,8 @@ class SegmentOptions:
     Attributes
     ----------
     box_score
-        Detector score from which a box counts, 0 to 1.
+        Score from which a cell counts, 0 to 1: the detector's; of the compact model, that of detector and outline
+        together.
     score_rule
         ``"fixed"`` cuts at ``box_score``; ``"adaptive"`` moves the cut with the scores of the image, as the published
         package does.

@@ -123,7 +123,7 @@ class Cell:
     mask
         Its pixels, which no other cell of the segmentation shares; ``mask.score`` is the predicted IoU.
     score
-        How sure the detector is, 0 to 1.
+        How sure the model is that it is a cell, 0 to 1.
     """
 
     mask: Mask
@@ -180,7 +180,7 @@ class Segmentation:
     boxes
         ``(N, 4)`` float32, ``(y_min, x_min, y_max, x_max)`` centres of the outermost pixels; row i is cell i + 1.
     scores
-        ``(N,)`` float32 detector scores, 0 to 1.
+        ``(N,)`` float32, how sure the model is of each, 0 to 1.
     predicted_iou
         ``(N,)`` float32, the mask decoder's own estimate, 0 to 1.
     diameter
