@@ -18,6 +18,7 @@ class DiscBackend:
     native_zoom = 1.0
     stride = 1
     nominal_diameter = 16.0
+    repeats = False
 
     def __init__(self, *, side=96, squashes=False, n_queries=1000, can_detect=True):
         self.side, self.squashes, self.n_queries, self.can_detect = side, squashes, n_queries, can_detect

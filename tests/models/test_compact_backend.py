@@ -60,22 +60,6 @@ def test_boxes_come_best_first(backend):
     assert (np.diff(scores) <= 0).all() and np.isfinite(boxes).all()
 
 
-def test_a_cell_that_several_queries_answer_for_comes_once(backend, monkeypatch):
-    features = backend.encode(noise(3, 100, 90), (100, 90), None)
-    boxes, scores = backend.detect(features)
-    find = backend.model.find
-
-    def twice(*args):
-        found = find(*args)
-        logits = [torch.cat((part - 0.1, part), 1) for part in found.logits]
-        return found._replace(logits=logits, boxes=[torch.cat((part + 0.02, part), 1) for part in found.boxes])
-
-    monkeypatch.setattr(backend.model, "find", twice)
-    again, same_scores = backend.detect(features)
-    np.testing.assert_allclose(again, boxes, atol=1e-4)
-    np.testing.assert_allclose(same_scores, scores, atol=1e-5)
-
-
 def test_a_good_outline_makes_up_for_a_low_score_and_a_bad_one_does_not(backend):
     options = SegmentOptions(box_score=0.4)
     backend.model.config = replace(backend.model.config, score=CellScore(1.5, 2.5, -2.0, floor=0.2))

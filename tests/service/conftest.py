@@ -205,6 +205,7 @@ class SquareBackend:
 
     half_pixel = True
     native_zoom = 1.0
+    repeats = False
     stride = 1
     nominal_diameter = 16.0
     side = 96

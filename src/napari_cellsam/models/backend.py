@@ -70,6 +70,8 @@ class Backend(Protocol):
         As `Frame.half_pixel`.
     can_detect
         Whether `detect` works; models for prompts only raise `UnsupportedTaskError` there.
+    repeats
+        Whether two of its queries may answer for one cell.
     defaults
         Every option that a user leaves open.
     nominal_diameter
@@ -88,6 +90,7 @@ class Backend(Protocol):
     squashes: bool
     half_pixel: bool
     can_detect: bool
+    repeats: bool
     defaults: SegmentOptions
     nominal_diameter: float
     native_zoom: float

@@ -12,7 +12,6 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torchvision.ops import nms
 
 from napari_cellsam.models.backend import Decoded, PicturePrompt
 from napari_cellsam.models.feature_store import Arrays
@@ -24,9 +23,6 @@ from napari_cellsam.types import SegmentOptions
 
 __all__ = ["CompactBackend"]
 
-_SAME_BOX = (
-    0.8  # IoU of boxes from which two queries answer for one cell: seldom, but their masks would share its pixels
-)
 _MULTIPLE = 32  # of a picture's sides, the coarsest stride
 _AT_ONCE = 64  # prompts decoded together
 _LARGEST_HALF = float(np.finfo(np.float16).max)
@@ -55,6 +51,7 @@ class CompactBackend:
     native_zoom = 1.0
     stride = _MULTIPLE
     can_detect = True
+    repeats = True
 
     def __init__(self, model: CompactCellSam, device: torch.device, dtype: torch.dtype) -> None:
         self.model = model.eval().requires_grad_(False).to(device).to(memory_format=torch.channels_last)
@@ -143,7 +140,7 @@ class CompactBackend:
         return result
 
     def detect(self, features: _Encoded) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return all boxes ``(N, 4)`` x0, y0, x1, y1 and scores ``(N,)``, best first, each cell's once."""
+        """Return all boxes ``(N, 4)`` x0, y0, x1, y1 and scores ``(N,)``, best first."""
         config = self.model.config
         with self._computing():
             points, proposed = self.model.proposals.peaks(features.maps, self.n_queries)
@@ -152,8 +149,8 @@ class CompactBackend:
                 return np.zeros((0, 4), np.float32), np.zeros(0, np.float32)
             found = self.model.find(features.features, features.maps, points[:, likely])
         scores, boxes = found.logits[-1][0].float().sigmoid(), found.boxes[-1][0].float()
-        kept = nms(boxes, scores, _SAME_BOX)
-        return boxes[kept].cpu().numpy(), scores[kept].cpu().numpy()
+        scores, order = scores.sort(descending=True)
+        return boxes[order].cpu().numpy(), scores.cpu().numpy()
 
     def score_cut(self, scores: NDArray[np.float32], options: SegmentOptions) -> float:  # noqa: ARG002 - has one rule
         """Return the score above which a box counts: the option itself."""

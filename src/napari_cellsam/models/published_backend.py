@@ -91,6 +91,7 @@ class PublishedBackend:
     half_pixel = False  # prompts are multiplied only; SAM adds its own half pixel
     stride = 1  # its fields are squashed, so no two share a grid
     native_zoom = 2.0  # it was trained on tiles of 512 pixels, enlarged to its field
+    repeats = False  # its results are those of the paper
     nominal_diameter = 60.0
 
     def __init__(self, network: CellSam, device: torch.device, dtype: torch.dtype) -> None:

@@ -17,6 +17,7 @@ from napari_cellsam.models.memory_limits import (
     one_step,
 )
 from napari_cellsam.models.pasting import paste
+from napari_cellsam.models.repeats import without_repeats
 from napari_cellsam.models.search import Search
 from napari_cellsam.models.steps import Advance, Aside, Found
 from napari_cellsam.types import Detections
@@ -120,12 +121,15 @@ class WholeImageWork:
         answers: list[Decoded] = yield from run.decode.steps(features, prompts, threshold=options.mask_threshold)
 
         def add_all() -> None:
+            found = []
             for answer, box_score in zip(answers, scores[counted].tolist(), strict=True):
                 score = self._backend.cell_score(box_score, answer.predicted_iou, options)
                 if score is None or answer.predicted_iou < (options.min_predicted_iou or 0):
                     continue
                 mask = paste(answer, frame, image.shape, options.mask_threshold)
                 if mask.area:
-                    search.add(mask, score, number)
+                    found.append((mask, score))
+            for mask, score in without_repeats(found) if self._backend.repeats else found:
+                search.add(mask, score, number)
 
         yield Aside(add_all)
