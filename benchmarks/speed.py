@@ -5,7 +5,8 @@ Usage: python benchmarks/speed.py [--threads 2] [--weights published.pt] [--prec
 Every row is a process of its own. Pictures are synthetic nuclei; the 512 x 512 one has about 200 cells. Seconds are
 of the second run in the process (the first also pays for memory and kernels). Memory is the peak above an
 interpreter that has imported torch. ``--weights`` adds rows for weights of published size: the whole picture with
-200 given boxes, in fp32 and bf16.
+200 given boxes, in fp32 and bf16. ``click 1`` is the first click on an image that nothing is known of, ``click`` the
+median of later ones.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 from typing import Annotated, Any
 
 import typer
 
 _DIAMETER = 24.0
+_N_CLICKS = 40
 _MEBIBYTE = 1024  # of ru_maxrss's kilobytes on Linux
 
 
@@ -40,7 +43,7 @@ def main(
     cases = [f"compact:{side}:{precision}" for side in sides.split(",")]
     if weights:
         cases += [f"{weights}:512:{kind}" for kind in ("fp32", "bf16")]
-    head = ("load", "embed", "detect", "decode", "whole")
+    head = ("load", "embed", "detect", "decode", "whole", "click 1", "click")
     print(f"{'model':28}{'side':>6}{'cells':>7}" + "".join(f"{h + ' s':>10}" for h in head) + f"{'peak MiB':>10}")
     for case in cases:
         command = [sys.executable, __file__, "--child", case, "--threads", str(threads)]
@@ -64,6 +67,7 @@ def _measure(name: str, side: int, precision: str, threads: int) -> dict[str, An
     started = time.perf_counter()
     model = load_model(name, "cpu", precision)
     result: dict[str, Any] = {"load": time.perf_counter() - started}
+    centres = [((y0 + y1) / 2, (x0 + x1) / 2) for y0, x0, y1, x1 in boxes.tolist()]
     packaged = name == "compact"
     prompts = [Prompt(box=box) for box in boxes]
     stages: dict[str, Callable[[], Any]] = {
@@ -80,6 +84,11 @@ def _measure(name: str, side: int, precision: str, threads: int) -> dict[str, An
         result["whole"] = _seconds(lambda: result.__setitem__("cells", model.segment(image, SegmentOptions()).n_cells))
     if not packaged:  # random weights find no cells: the given boxes stand for them
         result |= {"whole": result["embed"] + result["detect"] + result["decode"], "cells": len(prompts)}
+    for _ in range(2):
+        model.forget()
+        result["click 1"] = _seconds(lambda: model.segment_prompts(image, [Prompt(inside=[centres[0]])]))
+    clicks = [Prompt(inside=[centre]) for centre in centres[1 : 1 + _N_CLICKS]]
+    result["click"] = median(_seconds(lambda click=click: model.segment_prompts(image, [click])) for click in clicks)
     kind = "compact" if packaged else "published size"
     return result | {"model": f"{kind}, {precision}", "side": side, "peak": (_peak() - before) / _MEBIBYTE}
 

@@ -28,7 +28,7 @@ def learn(job: Job) -> int:
         nonlocal steps
         steps = progress.step
 
-    crops = CropOptions(augment=AugmentOptions(clahe_share=0.2))  # used without
+    crops = CropOptions(augment=AugmentOptions())
     options = TrainOptions(job.folder / "data", job.weights, minutes=job.minutes, crops=crops)
     save_release(train(options, on_progress=count), job.weights / _FILE)
     return steps
