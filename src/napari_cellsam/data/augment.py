@@ -37,10 +37,10 @@ class AugmentOptions:
     """
 
     diameter: float | None = 30.0
-    spread: float = 0.65
+    spread: float = 0.5
     largest_zoom: float = 3.0
-    clahe_share: float = 0.7
-    damaged_share: float = 1.0
+    clahe_share: float = 0.2
+    damaged_share: float = 0.85
 
 
 def crop_at_random(

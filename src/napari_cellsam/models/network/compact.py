@@ -85,7 +85,8 @@ class CompactConfig:
     field
         Side in pixels of the largest picture that is encoded at once.
     diameter
-        Cell diameter in pixels that the model was trained around.
+        Cell diameter in pixels to which pictures are scaled. Somewhat below the 30 around which crops are drawn: there
+        more cells are found.
     n_queries
         Most anchor points of a picture.
     proposal_floor
@@ -111,7 +112,7 @@ class CompactConfig:
     n_slots: int = 10
     code_period: float = 64.0
     field: int = 512
-    diameter: float = 30.0
+    diameter: float = 26.0
     n_queries: int = 1500
     proposal_floor: float = -4.0
     box_score: float = 0.4
