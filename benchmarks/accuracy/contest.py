@@ -264,6 +264,10 @@ Contestants are trained from random weights on the same pictures, for the same t
 {machine}); the shipped weights were trained longer (see the
 [model card](../src/napari_cellsam/models/packaged/compact.md)) and are left out where a source is left out, since they
 have learned from it. "mean" is over sources.
+
+Cellpose 3 and StarDist run their own training code with their usual settings (`benchmarks/accuracy/contestants/`).
+Cellpose is told the true median diameter of each picture; nobody else is told anything. Minutes on a processor favour
+small networks: the tables say what can be had on a laptop, not what these methods reach on a GPU in a day.
 """
 
 
