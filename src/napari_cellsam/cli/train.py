@@ -117,11 +117,15 @@ def _calibrate(model: CompactCellSam, data: Path) -> None:
     loaded = Model(CompactBackend(model, next(model.parameters()).device, torch.float32), "trained")
     model.config = replace(model.config, score=CellScore())
     scores, predicted, ious = scored_cells(loaded, entries, _FLOOR)
-    score = calibration(scores, predicted, ious >= _RIGHT, _FLOOR)
-    model.config = replace(model.config, score=score)
+    right = ious >= _RIGHT
+    if right.any() and not right.all():
+        score = calibration(scores, predicted, right, _FLOOR)
+        model.config = replace(model.config, score=score)
+        typer.echo(f"weights of detector and outline in a cell's score: {score.detector:.3f}, {score.outline:.3f}")
+    else:
+        typer.echo(f"scores stay the detector's: {right.sum()} of {len(right)} cells of 'val' are right", err=True)
     counts = counts_by_source(loaded, entries, _CUTS)
     cut = best_cut(counts)
     model.config = replace(model.config, box_score=cut)
-    typer.echo(f"weights of detector and outline in a cell's score: {score.detector:.3f}, {score.outline:.3f}")
     for source, found in sorted(counts[cut].items()):
         typer.echo(f"{source}: F1 {found.f1:.3f} at IoU {_RIGHT}, score cut {cut}")
