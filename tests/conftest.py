@@ -50,7 +50,8 @@ def tiny_config():
         n_in=32, width=32, n_heads=4, n_hidden=32, n_encoder=1, n_decoder=2, n_anchors=0, n_classes=1, dropout=0.0
     )
     # oneDNN writes past its memory in the backward pass of 1x1 convolutions with stride 2 of fewer than 16 channels
-    return CompactConfig((16, 16, 16, 16), (1, 1, 1, 1), 32, 16, finder, n_tokens=4, n_hidden=32, field=128)
+    size = {"n_tokens": 4, "n_hidden": 32, "field": 128, "diameter": 30.0}
+    return CompactConfig((16, 16, 16, 16), (1, 1, 1, 1), 32, 16, finder, **size)
 
 
 @pytest.fixture

@@ -85,8 +85,9 @@ def _judge(found: Detections, zoom: float, nominal: float) -> tuple[float, float
     order = np.argsort(diameters)
     at = np.searchsorted(np.cumsum(weights[order]), weights.sum() / 2)
     octaves = np.log2(diameters * zoom / nominal)
-    # Cells count by their diameter: by number alone debris would win, by area a few large patches of background.
-    trust = weights * np.exp(-0.5 * (octaves / _TRUST_OCTAVES) ** 2) * diameters
+    # Cells count by their diameter: by number alone debris would win, by area a few large patches of background. And by
+    # the square of their score: many unsure ones, most of which are none, must not outweigh some sure ones.
+    trust = weights**2 * np.exp(-0.5 * (octaves / _TRUST_OCTAVES) ** 2) * diameters
     trust *= np.exp(-0.5 * (np.log2(zoom) / _PRIOR_OCTAVES) ** 2)
     return float(diameters[order][min(at, len(order) - 1)]), float(trust.sum())
 
