@@ -282,5 +282,7 @@ def test_the_preview_under_the_cursor_is_what_a_click_makes(person):
 
 
 def _previewed(person):
-    y, x = person.session.to_yx(person.viewer.cursor.position)
-    return person.session.hover.seen(person.session.plane, y, x)
+    """Return whether an outline is shown that holds the cursor; one that was asked for on the way there stays."""
+    hover = person.session.hover
+    place = hover._place_at(person.viewer.cursor.position)
+    return True if place is not None and hover._shows(place) else None
