@@ -18,8 +18,9 @@ Pictures of the split val are corrected one after the other, in the order of the
 nothing from them; quarters of them count as pictures, since the sources have few. After each number of them that
 ``--learn`` names, the model is retrained on the corrected labels (not on the truth), and the next are begun with the
 new model. The pictures behind the last one that is learned from are corrected with each model: that is what the
-following images cost. Sources whose pictures are frames of one movie are nearly alike, as a person's are who works
-through a movie. What has less than a tenth of the median cell's area, scraps of annotation and slivers at the
+following images cost. They are corrected in four orientations, since a few hard cells take most of the actions, and which
+of them a model gets right is chance. Sources whose pictures are frames of one movie are nearly alike, as a person's are
+who works through a movie. What has less than a tenth of the median cell's area, scraps of annotation and slivers at the
 quarters' borders, is not asked for; nothing may be outlined there either.
 
 Printed per source and model: actions per picture and per cell, of these deletions, cells taken up, clicks, and outlines
@@ -59,6 +60,7 @@ _F1_AT = 0.6
 _MOST_CLICKS = 6  # for a cell
 _BY_HAND = 10  # actions
 _SLIVER = 0.1  # of the median cell's area
+_TURNS = 4  # orientations in which pictures are judged
 
 Labels = NDArray[np.uint32]
 Bools = NDArray[np.bool_]
@@ -269,6 +271,12 @@ def pictures_of(folder: Path, source: str) -> list[list[Picture]]:
     return result
 
 
+def turned(picture: Picture, n: int) -> Picture:
+    """Return a picture after n quarter turns."""
+    image = replace(picture.image, pixels=np.ascontiguousarray(np.rot90(picture.image.pixels, n)))
+    return Picture(f"{picture.name}, turned {90 * n}", image, np.ascontiguousarray(np.rot90(picture.truth, n)))
+
+
 def without_slivers(labels: Labels, like: Labels | None = None) -> Labels:
     """Return labels without what is too small for a cell, by the median area of the cells of a picture."""
     areas = np.bincount((labels if like is None else like).ravel())[1:]
@@ -287,14 +295,15 @@ def report(folder: Path, source: str, parent: str, learn: Sequence[int], minutes
     whole = pictures_of(folder, source)
     pool = [quarter for quarters in whole for quarter in quarters][: max(learn)]
     n_used = sum(any(quarter in pool for quarter in quarters) for quarters in whole)
-    judged = [quarter for quarters in whole[n_used:] for quarter in quarters][:most]
+    following = [quarter for quarters in whole[n_used:] for quarter in quarters][:most]
+    judged = [turned(picture, n) for picture in following for n in range(_TURNS)]
     if not judged or len(pool) < max(learn):
         raise typer.BadParameter(f"{source} has too few pictures to learn from {max(learn)} and go on")
     model, learner = load_model(parent), Learner(parent, minutes)
     lines = [f"{source}, {parent:18}{summary(run(judged, model))}"]
     for n_learned in sorted(learn):
-        following = pool[len(learner.corrected) : n_learned]
-        learner.add(following, run(following, model))
+        newest = pool[len(learner.corrected) : n_learned]
+        learner.add(newest, run(newest, model))
         model = learner.learn(f"{source}-{n_learned}".replace("_", "-"))
         lines.append(f"{source}, after {n_learned:<12}{summary(run(judged, model))}")
         print(lines[-1], flush=True)
