@@ -28,7 +28,7 @@ def finetune(  # noqa: PLR0913 - each argument is an option of the command
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     precision: Annotated[Precision, typer.Option(help="Type of numbers on the device.")] = Precision.auto,
     batch: Annotated[int, typer.Option(min=1, help="Crops per step.")] = 4,
-    rate: Annotated[float, typer.Option(help="Largest learning rate.")] = 3e-4,
+    rate: Annotated[float, typer.Option(help="Largest learning rate.")] = 1e-4,
     freeze_backbone: Annotated[bool, typer.Option(help="Leave the image encoder as it is.")] = False,
     replay: Annotated[
         Path | None, typer.Option(help="Labelled pictures that are not to be forgotten; synthetic ones if left out.")

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 __all__ = ["PublishedLearner"]
 
 _DETECTOR, _NECK = "cellfinder.", "image_encoder.neck."
-_RATE = 1 / 3  # of the compact model's learning rate: 1e-4, the paper's, where that is 3e-4
 _DECAY = 1e-4
 _SPREAD = 0.35  # of a crop's zoom, in octaves
 _CLAHE, _DAMAGED = 0.9, 0.5
@@ -81,7 +80,7 @@ class PublishedLearner:
         return [
             {
                 "params": [p for p in taught if (p.ndim > 1) == decays],
-                "base_lr": rate * _RATE,
+                "base_lr": rate,
                 "weight_decay": _DECAY if decays else 0.0,
             }
             for decays in (True, False)

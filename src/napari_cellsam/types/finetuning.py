@@ -62,7 +62,7 @@ class FinetuneOptions:
     steps: int | None = None
     batch: int = 4
     side: int = 256
-    rate: float = 3e-4
+    rate: float = 1e-4
     masks_from: float = 0.8
     first_stage: Literal["joint", "detector"] = "joint"
     freeze_backbone: bool = False
