@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from napari_cellsam.editing.records import CellRecord
 from napari_cellsam.errors import OptionError
 from napari_cellsam.types import Mask, Prompt
 from napari_cellsam.widgets._active_cell import box_of, inside_of, topic_of, window_of
+from napari_cellsam.widgets._begun import WRONG_SECOND, Begun
 from napari_cellsam.widgets._extent import Window, window_around
 from napari_cellsam.widgets._rewriting import Corner, Crop, Rewriting
 from napari_cellsam.widgets._split_places import along, landscape
@@ -25,29 +26,9 @@ if TYPE_CHECKING:
     from napari_cellsam.widgets._search_region import Region
     from napari_cellsam.widgets._session import Session
 
-__all__ = ["Begun", "Correcting"]
+__all__ = ["Correcting"]
 
 _MOST_PIECES = 8  # of a cell that is cut
-
-
-@dataclass(frozen=True)
-class Begun:
-    """A correction that waits for its second place.
-
-    Attributes
-    ----------
-    kind
-        ``"merge"``, ``"swap"`` or ``"split"``.
-    plane, label
-        The cell that it began at.
-    place
-        ``(y, x)`` in it.
-    """
-
-    kind: str
-    plane: Plane
-    label: int
-    place: tuple[float, float]
 
 
 class Correcting:
@@ -255,7 +236,7 @@ class Correcting:
         plane, first = self._session.plane, self._begun
         if first is not None and (first.kind, first.plane) == (kind, plane) and self._is_there(first):
             if (first.label == label) != (kind == "split"):
-                raise OptionError(_WRONG_SECOND[kind].format(first=first.label))
+                raise OptionError(WRONG_SECOND[kind].format(first=first.label))
             self.let_be()
             return first
         self._begun = Begun(kind, plane, label, (y, x))
@@ -296,10 +277,3 @@ class Correcting:
         target = self._session.target
         first, most = target.take_number(), int(np.iinfo(target.layer.data.dtype).max)
         return [number for number in range(first, first + _MOST_PIECES) if number <= most]
-
-
-_WRONG_SECOND = {
-    "merge": "This is cell {first} itself; point at another one to merge it with. Escape lets it be.",
-    "swap": "This is cell {first} itself; point at another one to swap numbers with. Escape lets it be.",
-    "split": "This is another cell; point at a second place in cell {first} to split it. Escape lets it be.",
-}

@@ -98,19 +98,9 @@ class Session:
         self.model_view = ModelView(self)
         self.journaling = Journaling(self, self._place.ledgers)
         self.folder, self.training = FolderWork(self), Training(self)
-        self._tools = (
-            *(self.folder, self.hover, self.shapes, self.review, self.boxes, self.region),
-            *(
-                self.verifying,
-                self.model_view,
-                self.automatic,
-                self.selection,
-                self.correcting,
-                self.measuring,
-                self.exporting,
-            ),
-            *(self.collecting, self.training),
-        )
+        shown = (self.folder, self.hover, self.shapes, self.review, self.boxes, self.region, self.verifying)
+        asked = (self.model_view, self.automatic, self.selection, self.correcting, self.measuring, self.exporting)
+        self._tools = (*shown, *asked, self.collecting, self.training)
         for tool in (*self._tools, self.prompting, self.journaling):
             if tool is not self.boxes:
                 tool.changed.connect(self.changed.emit)
@@ -200,15 +190,11 @@ class Session:
 
     def use_labels(self, layer: Labels) -> None:
         """Write into a labels layer that the user chose; refuse one that does not fit, or cannot be written."""
-        self._place.quiet()
-        self._place.ledgers.choose(layer)
-        self.changed.emit()
+        self._place.write_into(layer)
 
     def use_new_labels(self) -> None:
         """Write into a new labels layer."""
-        self._place.quiet()
-        self._place.ledgers.add()
-        self.changed.emit()
+        self._place.write_into(None)
 
     def set_clicking(self, on: bool) -> None:
         """Turn click mode on or off."""
@@ -261,15 +247,11 @@ class Session:
 
     def undo(self) -> None:
         """Take the newest step back."""
-        self._place.quiet()
-        title = self._place.ledgers.open().undo()
-        self.say("There is nothing to undo." if title is None else f"Undone: {title}.")
+        self._place.undo()
 
     def redo(self) -> None:
         """Do the step again that was taken back last."""
-        self._place.quiet()
-        title = self._place.ledgers.open().redo()
-        self.say("There is nothing to do again." if title is None else f"Done again: {title}.")
+        self._place.redo()
 
     def prefer(self, **changes: Any) -> None:
         """Keep preferences from now on; that they cannot be written is told, and they count until the end of this run.

@@ -13,7 +13,7 @@ from napari_cellsam.widgets._ledgers import Ledgers
 from napari_cellsam.widgets._looking import Looking
 
 if TYPE_CHECKING:
-    from napari.layers import Layer
+    from napari.layers import Labels, Layer
 
     from napari_cellsam.widgets._channel_memory import ChannelMemory
     from napari_cellsam.widgets._channels import ChannelMap
@@ -63,6 +63,27 @@ class Workplace:
             self.looking.remember()
         except OutputError as error:  # they count all the same
             self._session.say(str(error), "warning")
+
+    def write_into(self, layer: Labels | None) -> None:
+        """Write into a labels layer from now on; into a new one if it is None."""
+        self.quiet()
+        if layer is None:
+            self.ledgers.add()
+        else:
+            self.ledgers.choose(layer)
+        self._session.changed.emit()
+
+    def undo(self) -> None:
+        """Take the newest step back."""
+        self.quiet()
+        title = self.ledgers.open().undo()
+        self._session.say("There is nothing to undo." if title is None else f"Undone: {title}.")
+
+    def redo(self) -> None:
+        """Do the step again that was taken back last."""
+        self.quiet()
+        title = self.ledgers.open().redo()
+        self._session.say("There is nothing to do again." if title is None else f"Done again: {title}.")
 
     def look_at(self, plane: Plane) -> None:
         """Take note of the plane that is shown now; that it is still the same changes nothing."""
