@@ -18,10 +18,10 @@ Pictures of the split val are corrected one after the other, in the order of the
 nothing from them; quarters of them count as pictures, since the sources have few. After each number of them that
 ``--learn`` names, the model is retrained on the corrected labels (not on the truth), and the next are begun with the
 new model. The pictures behind the last one that is learned from are corrected with each model: that is what the
-following images cost. They are corrected in four orientations, since a few hard cells take most of the actions, and which
-of them a model gets right is chance. Sources whose pictures are frames of one movie are nearly alike, as a person's are
-who works through a movie. What has less than a tenth of the median cell's area, scraps of annotation and slivers at the
-quarters' borders, is not asked for; nothing may be outlined there either.
+following images cost. They are corrected in four orientations, since a few hard cells take most of the actions, and
+which of them a model gets right is chance. Sources whose pictures are frames of one movie are nearly alike, as a
+person's are who works through a movie. What has less than a tenth of the median cell's area, scraps of annotation and
+slivers at the quarters' borders, is not asked for; nothing may be outlined there either.
 
 Printed per source and model: actions per picture and per cell, of these deletions, cells taken up, clicks, and outlines
 by hand (ten actions each), and F1 at IoU 0.6 of what the model found by itself.
