@@ -85,8 +85,7 @@ class CompactConfig:
     field
         Side in pixels of the largest picture that is encoded at once.
     diameter
-        Cell diameter in pixels to which pictures are scaled. Somewhat below the 30 around which crops are drawn: there
-        more cells are found.
+        Cell diameter in pixels to which pictures are scaled; crops of training are drawn around 30.
     n_queries
         Most anchor points of a picture.
     proposal_floor
@@ -112,7 +111,7 @@ class CompactConfig:
     n_slots: int = 10
     code_period: float = 64.0
     field: int = 512
-    diameter: float = 26.0
+    diameter: float = 32.0
     n_queries: int = 1500
     proposal_floor: float = -4.0
     box_score: float = 0.4
