@@ -35,7 +35,7 @@ class Tile:
         return y0 > 0, x0 > 0, y1 < self.shape[0], x1 < self.shape[1]
 
 
-def plan_tiles(shape: tuple[int, int], tile: int, overlap_px: int) -> list[Tile]:
+def plan_tiles(shape: tuple[int, int], tile: int, overlap_px: int, *, tight: bool = False) -> list[Tile]:
     """Cover an image with tiles of one size.
 
     As many tiles are taken as the overlap demands, and spread evenly, so neighbours overlap by at least ``overlap_px``.
@@ -50,6 +50,8 @@ def plan_tiles(shape: tuple[int, int], tile: int, overlap_px: int) -> list[Tile]
         Side of a tile in pixels.
     overlap_px
         Least overlap of neighbours in pixels, less than the tile.
+    tight
+        Whether tiles may be shorter than that, so that equally many overlap no more than they must.
 
     Returns
     -------
@@ -67,14 +69,16 @@ def plan_tiles(shape: tuple[int, int], tile: int, overlap_px: int) -> list[Tile]
         raise OptionError(f"got tiles of {tile} with an overlap of {overlap_px} pixels; expected 0 <= overlap < tile")
     if min(shape) < 1:
         raise ImageShapeError(f"got an image of shape {shape}, which has no pixels")
-    rows, columns = (_spans(n, tile, overlap_px) for n in shape)
+    rows, columns = (_spans(n, tile, overlap_px, tight) for n in shape)
     return [Tile((y0, x0, y1, x1), shape) for y0, y1 in rows for x0, x1 in columns]
 
 
-def _spans(length: int, tile: int, overlap_px: int) -> list[tuple[int, int]]:
+def _spans(length: int, tile: int, overlap_px: int, tight: bool) -> list[tuple[int, int]]:
     """Return start and end of the tiles along one side."""
     if length <= tile:
         return [(0, length)]
     n_tiles = math.ceil((length - overlap_px) / (tile - overlap_px))
+    if tight:
+        tile = math.ceil((length + (n_tiles - 1) * overlap_px) / n_tiles)
     starts = [i * (length - tile) // (n_tiles - 1) for i in range(n_tiles)]
     return [(start, start + tile) for start in starts]

@@ -72,7 +72,7 @@ class CompactBackend:
             clahe=False,  # it was trained with and without, and finds more without
             min_predicted_iou=0.3,
             min_area=12,
-            overlap=0.25,
+            overlap=0.2,
         )
 
     @contextmanager

@@ -80,7 +80,8 @@ def _aligned_tiles(backend: Backend, shape: tuple[int, int], overlap: float, zoo
     """
     step = max(round(backend.stride / zoom), 1)
     n_steps = max(backend.side // backend.stride, 1)
-    grid = plan_tiles((math.ceil(shape[0] / step), math.ceil(shape[1] / step)), n_steps, round(n_steps * overlap))
+    n_rows, n_columns = (math.ceil(n / step) for n in shape)
+    grid = plan_tiles((n_rows, n_columns), n_steps, round(n_steps * overlap), tight=True)
     tiles = []
     for tile in grid:
         y0, x0, y1, x1 = (n * step for n in tile.region)
@@ -92,7 +93,7 @@ def frame_for(backend: Backend, shape: tuple[int, int], prompt: Prompt, options:
     """Return the frame in which a prompt is decoded.
 
     It is the tile with most room around the prompt, so that prompts of one place share a tile; where no tile has
-    enough, it is a frame of the same size around the prompt.
+    enough, it is a frame around the prompt, as large as the model sees at once.
     """
     if squashes(backend, shape, options):
         return whole_frame(backend, shape)
@@ -108,10 +109,11 @@ def frame_for(backend: Backend, shape: tuple[int, int], prompt: Prompt, options:
     else:
         tiles = _plain_tiles(backend, shape, options.overlap or 0.0, zoom)
     step = max(round(backend.stride / zoom), 1)
+    longest = max(round(backend.side / zoom) // step * step, _SMALLEST_TILE)
     room = backend.nominal_diameter / zoom
     spans = (sorted({tile.region[axis::2] for tile in tiles}) for axis in (0, 1))
     (top, bottom), (left, right) = (
-        _span_around((low, high), along, n, room, step)
+        _span_around((low, high), along, n, min(n, longest), room, step)
         for low, high, along, n in zip((y0, x0), (y1, x1), spans, shape, strict=True)
     )
     return frame_at(backend, (top, left, bottom, right), zoom)
@@ -124,7 +126,7 @@ def _plain_tiles(backend: Backend, shape: tuple[int, int], overlap: float, zoom:
 
 
 def _span_around(
-    extent: tuple[float, float], spans: Sequence[tuple[int, ...]], n: int, room: float, step: int
+    extent: tuple[float, float], spans: Sequence[tuple[int, ...]], n: int, longest: int, room: float, step: int
 ) -> tuple[int, int]:
     """Return the span with most room on both sides of an extent, or a new one where none has enough.
 
@@ -136,6 +138,8 @@ def _span_around(
         Start and end of the tiles along a side of ``n`` pixels.
     n
         Pixels along the side; behind its ends nothing can be cut off.
+    longest
+        Pixels of a new span.
     room
         Pixels that are enough.
     step
@@ -150,10 +154,10 @@ def _span_around(
     length = max(stop - start for start, stop in spans)  # the last one may be cut off by the end of the image
     if gap(best) >= min(room, (length - (high - low)) / 2 - 1):
         return best
-    middle = min(max(round((low + high + 1 - length) / 2), 0), n - length)
-    aligned = min(round(middle / step) * step, (n - length) // step * step)
-    start = aligned if gap((aligned, aligned + length)) >= 0 else middle
-    return start, start + length
+    middle = min(max(round((low + high + 1 - longest) / 2), 0), n - longest)
+    aligned = min(round(middle / step) * step, (n - longest) // step * step)
+    start = aligned if gap((aligned, aligned + longest)) >= 0 else middle
+    return start, start + longest
 
 
 def _extent(prompt: Prompt) -> tuple[float, float, float, float]:

@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 _RESERVED = frozenset({"auto", "compact", "default"})
-_INPUT_SIDES = {"compact": 512}
+_INPUT_SIDES = {"compact": 768}
 _PUBLISHED_INPUT_SIDE = 1024
 _COPY_MARK = "+weights"  # no name of a model has a plus, so no copy is taken for another model's
 

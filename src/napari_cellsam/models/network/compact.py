@@ -110,7 +110,7 @@ class CompactConfig:
     n_retouch: int = 32
     n_slots: int = 10
     code_period: float = 64.0
-    field: int = 512
+    field: int = 768
     diameter: float = 32.0
     n_queries: int = 1500
     proposal_floor: float = -4.0

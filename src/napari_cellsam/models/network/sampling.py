@@ -1,12 +1,13 @@
-"""Bilinear sampling of feature maps at points and over windows, written as matrix products.
+"""Bilinear sampling of feature maps at points and over windows, written as sums of table rows.
 
 PyTorch's ``grid_sample`` is slow in training on a CPU, and in bfloat16 with channels-last memory it crashes there
-(2.15). Interpolation weights are hat functions, so a product with a small matrix does the same.
+(2.15). A sample is a weighted sum of four pixels' features, which is what an embedding bag computes.
 """
 
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 __all__ = ["cut_windows", "sample_at"]
@@ -29,11 +30,7 @@ def sample_at(features: Tensor, points_xy: Tensor, stride: int) -> Tensor:
     Tensor
         ``(B, N, C)``.
     """
-    grid = features.permute(0, 2, 3, 1)  # (B, H, W, C)
-    at = (points_xy + 0.5) / stride - 0.5
-    across = _hats(at[..., 0], grid.shape[2]).to(features.dtype)
-    down = _hats(at[..., 1], grid.shape[1]).to(features.dtype)
-    return (down[..., :, None] * across[..., None, :]).flatten(2) @ grid.flatten(1, 2)
+    return _sample((points_xy + 0.5) / stride - 0.5, features)
 
 
 def cut_windows(features: Tensor, windows: Tensor, stride: int, n: int) -> Tensor:
@@ -55,18 +52,27 @@ def cut_windows(features: Tensor, windows: Tensor, stride: int, n: int) -> Tenso
     Tensor
         ``(B, K, C, n, n)``.
     """
-    grid = features.permute(0, 2, 3, 1)  # (B, H, W, C)
-    batch, height, width, channels = grid.shape
     step = (torch.arange(n, device=windows.device) + 0.5) / n
     at = (windows[..., None, :2] + step[:, None] * (windows[..., None, 2:] - windows[..., None, :2])) / stride - 0.5
-    across = _hats(at[..., 0], width).to(features.dtype)  # (B, K, n, W)
-    down = _hats(at[..., 1], height).to(features.dtype)  # (B, K, n, H)
-    rows = down.flatten(1, 2) @ grid.reshape(batch, height, width * channels)  # (B, K * n, W * C)
-    rows = rows.view(batch, -1, n, width, channels)
-    return (across[:, :, None] @ rows).permute(0, 1, 4, 2, 3)
+    rows, columns = at[..., 1, None].expand(-1, -1, n, n), at[..., None, :, 0].expand(-1, -1, n, n)  # (B, K, n, n)
+    samples = _sample(torch.stack((columns, rows), -1).flatten(1, 3), features)
+    return samples.unflatten(1, (-1, n, n)).permute(0, 1, 4, 2, 3)
 
 
-def _hats(position: Tensor, n: int) -> Tensor:
-    """Return the bilinear weights ``(..., n)`` of positions in steps of the grid, kept on the grid."""
-    position = position.clamp(0, n - 1)[..., None]
-    return (1 - (position - torch.arange(n, device=position.device)).abs()).clamp(min=0)
+def _sample(at: Tensor, features: Tensor) -> Tensor:
+    """Return features ``(B, N, C)`` at ``(B, N, 2)`` x, y in steps of the grid, kept on the grid."""
+    batch, _, height, width = features.shape
+    last = torch.tensor((width - 1, height - 1), device=at.device)
+    at = torch.minimum(at.clamp(min=0), last)
+    first = at.floor().long().minimum((last - 1).clamp(min=0))
+    right, below = (at - first).unbind(-1)
+    weights = torch.stack(((1 - below) * (1 - right), (1 - below) * right, below * (1 - right), below * right), -1)
+    picture = torch.arange(batch, device=at.device)[:, None] * (height * width)
+    corner = picture + first[..., 1] * width + first[..., 0]
+    to_right, to_below = min(width - 1, 1), min(height - 1, 1) * width
+    pixels = torch.stack((corner, corner + to_right, corner + to_below, corner + to_right + to_below), -1)
+    table = features.permute(0, 2, 3, 1).flatten(0, 2)  # (B * H * W, C)
+    sums = F.embedding_bag(
+        pixels.flatten(0, 1), table, per_sample_weights=weights.flatten(0, 1).to(table.dtype), mode="sum"
+    )
+    return sums.unflatten(0, at.shape[:2])
