@@ -1,6 +1,7 @@
 """Count what a person would have to do until every cell is right, before and after retraining on what was corrected.
 
 Usage: python benchmarks/annotator.py FOLDER SOURCE [SOURCE ...] [--learn 5 --learn 10] [--minutes 6] [--model compact]
+           [--named TEXT] [--parts 2]
 
 FOLDER is a data set as `napari-cellsam train` takes it; its pictures of a source stand for a person's images. A
 simulated annotator lets the model find the cells of each, and then corrects with the plugin's own verbs until every
@@ -15,10 +16,12 @@ true cell has an outline of IoU 0.8 or more and none is too many:
 - what is not right after that is outlined by hand, which counts as ten actions.
 
 Pictures of the split val are corrected one after the other, in the order of the list. The shipped model has learned
-nothing from them; quarters of them count as pictures, since the sources have few. After each number of them that
-``--learn`` names, the model is retrained on the corrected labels (not on the truth), and the next are begun with the
-new model. The pictures behind the last one that is learned from are corrected with each model: that is what the
-following images cost. They are corrected in four orientations, since a few hard cells take most of the actions, and
+nothing from them; quarters of them (or ``--parts`` to a side) count as pictures, since the sources have few, but for
+those without a cell. ``--named`` takes only the files whose names hold a text: a source that is a collection has many
+kinds of pictures, a person has one. After each number of them that ``--learn`` names, the model is retrained on the
+corrected labels (not on the truth), and the next are begun with the new model. The pictures behind the last one that is
+learned from are corrected with each model: that is what the following images cost. Where there is a choice they are
+parts of other files. They are corrected in four orientations, since a few hard cells take most of the actions, and
 which of them a model gets right is chance. Sources whose pictures are frames of one movie are nearly alike, as a
 person's are who works through a movie. What has less than a tenth of the median cell's area, scraps of annotation and
 slivers at the quarters' borders, is not asked for; nothing may be outlined there either.
@@ -231,7 +234,7 @@ def summary(works: Sequence[Work]) -> str:
 
 
 class Learner:
-    """Retrains a model on corrected pictures, as the plugin does; the new ones are kept in a folder of their own."""
+    """Retrains the model in use on all corrected pictures, as the plugin does."""
 
     def __init__(self, parent: str, minutes: float) -> None:
         self._parent, self._minutes = parent, minutes
@@ -250,24 +253,26 @@ class Learner:
         f1 = f"F1 {record.before.f1:.3f} before, {record.after.f1:.3f} after"
         iou = f"IoU after a click {record.before.click_iou:.3f}, {record.after.click_iou:.3f}"
         print(f"  {name}: {record.steps} steps; held-out cells of these pictures: {f1}; {iou}", flush=True)
+        self._parent = name
         return load_model(name)
 
 
-def pictures_of(folder: Path, source: str) -> list[list[Picture]]:
-    """Return the quarters of each picture of a source that no shipped model has learned from."""
+def pictures_of(folder: Path, source: str, named: str = "", n_parts: int = 2) -> list[list[Picture]]:
+    """Return the parts, quarters by default, of each picture of a source that no shipped model has learned from."""
     result = []
     for entry in list_entries(folder, "val"):
-        if entry.source != source:
+        if entry.source != source or named not in entry.image.name:
             continue
         image, truth = read_image(entry.image), np.asarray(read_labels(entry.mask), np.uint32)
         truth = without_slivers(truth)
-        halves = [(slice(0, n // 2), slice(n // 2, n)) for n in truth.shape]
-        quarters = []
-        for i, (rows, columns) in enumerate(product(*halves)):
+        spans = [[slice(n * i // n_parts, n * (i + 1) // n_parts) for i in range(n_parts)] for n in truth.shape]
+        parts = []
+        for i, (rows, columns) in enumerate(product(*spans)):
             part = replace(image, pixels=np.ascontiguousarray(image.pixels[rows, columns]))
             labels = without_slivers(truth[rows, columns], truth)
-            quarters.append(Picture(f"{entry.image.stem}, quarter {i + 1}", part, relabel(labels)))
-        result.append(quarters)
+            if labels.any():
+                parts.append(Picture(f"{entry.image.stem}, part {i + 1}", part, relabel(labels)))
+        result.append(parts)
     return result
 
 
@@ -290,13 +295,14 @@ def relabel(labels: Labels) -> Labels:
     return np.searchsorted(numbers[numbers > 0], labels, side="right").astype(np.uint32) * (labels > 0)
 
 
-def report(folder: Path, source: str, parent: str, learn: Sequence[int], minutes: float, most: int) -> list[str]:
+def report(
+    whole: Sequence[Sequence[Picture]], source: str, parent: str, learn: Sequence[int], minutes: float, most: int
+) -> list[str]:
     """Correct a source's pictures, retraining on the way; return the lines of the table."""
-    whole = pictures_of(folder, source)
-    pool = [quarter for quarters in whole for quarter in quarters][: max(learn)]
-    n_used = sum(any(quarter in pool for quarter in quarters) for quarters in whole)
-    following = [quarter for quarters in whole[n_used:] for quarter in quarters][:most]
-    judged = [turned(picture, n) for picture in following for n in range(_TURNS)]
+    parts = [part for picture in whole for part in picture]
+    pool, rest = parts[: max(learn)], parts[max(learn) :]
+    elsewhere = [part for picture in whole if not any(part in pool for part in picture) for part in picture]
+    judged = [turned(part, n) for part in (elsewhere or rest)[:most] for n in range(_TURNS)]
     if not judged or len(pool) < max(learn):
         raise typer.BadParameter(f"{source} has too few pictures to learn from {max(learn)} and go on")
     model, learner = load_model(parent), Learner(parent, minutes)
@@ -310,19 +316,24 @@ def report(folder: Path, source: str, parent: str, learn: Sequence[int], minutes
     return lines
 
 
-def main(
+def main(  # noqa: PLR0913 - each argument is an option
     folder: Path,
     sources: list[str],
     learn: Annotated[list[int] | None, typer.Option(help="Retrain after so many corrected pictures.")] = None,
     minutes: Annotated[float, typer.Option(help="Of each training.")] = 6.0,
     most: Annotated[int, typer.Option(help="Following pictures of each source, at most.")] = 40,
     model: str = "compact",
+    named: Annotated[str, typer.Option(help="Only files whose names hold this.")] = "",
+    parts: Annotated[int, typer.Option(help="Parts along each side of a file.", min=1)] = 2,
 ) -> None:
     """Print the tables."""
     with tempfile.TemporaryDirectory() as kept:
         for name in ("MODELS", "TRAINING"):
             os.environ[f"NAPARI_CELLSAM_{name}_DIR"] = str(Path(kept) / name)
-        tables = [report(folder, source, model, learn or [5, 10], minutes, most) for source in sources]
+        tables = [
+            report(pictures_of(folder, source, named, parts), source, model, learn or [5, 10], minutes, most)
+            for source in sources
+        ]
     for lines in tables:
         print("\n".join(lines))
 

@@ -129,6 +129,31 @@ def test_many_tiles_show_the_same_cells_as_one(squashes):
     assert np.array_equal(one.labels > 0, picture > 0)
 
 
+@pytest.mark.parametrize("side", [64, 192])
+def test_two_looks_show_the_same_cells_and_each_part_is_seen_twice(side):
+    picture = discs((190, 190), SEVERAL)
+    once, twice = (DiscBackend(side=side) for _ in range(2))
+    one = Model(once, "discs").segment(picture, SegmentOptions(looks=1))
+    two = Model(twice, "discs").segment(picture, SegmentOptions(looks=2, box_score=0.3))
+    assert len(twice.sizes) == 2 * len(once.sizes)
+    assert same_cells(one.labels, two.labels)
+
+
+def test_what_only_one_look_shows_is_half_as_sure():
+    picture = discs((90, 90), [(20, 20), (50, 60)])
+    backend, seen = DiscBackend(), []
+
+    def detect(features):
+        seen.append(features)
+        boxes, scores = DiscBackend.detect(backend, features)
+        return (boxes, scores) if len(seen) == 1 else (boxes[:1], scores[:1])  # the lower disc comes first when turned
+
+    backend.detect = detect
+    result = Model(backend, "discs").segment(picture, SegmentOptions(looks=2, box_score=0.2))
+    assert result.boxes.tolist() == [[43, 53, 57, 67], [13, 13, 27, 27]]
+    assert result.scores.tolist() == pytest.approx([0.75, 0.45])
+
+
 def test_a_blank_image_gives_an_empty_result():
     result = Model(DiscBackend(), "discs").segment(np.zeros((40, 50), np.uint8))
     assert result.n_cells == 0 and result.labels.shape == (40, 50) and not result.labels.any()

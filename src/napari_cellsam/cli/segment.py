@@ -62,6 +62,7 @@ def segment(  # noqa: PLR0913 - each argument is an option of the command
     scaling: Annotated[Scaling | None, typer.Option(help="Tile large images, or squash them into one field.")] = None,
     box_score: Annotated[float | None, typer.Option(help="Score from which a cell counts, 0 to 1.")] = None,
     min_area: Annotated[int | None, typer.Option(help="Smallest cell in pixels.")] = None,
+    looks: Annotated[int | None, typer.Option(help="Look once, or twice: better, and slower.")] = None,
     save_outlines: Annotated[bool, typer.Option("--save-outlines", help="Also write <stem>_outlines.png.")] = False,
     save_table: Annotated[bool, typer.Option("--save-table", help="Also write <stem>_cells.csv.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
@@ -73,7 +74,7 @@ def segment(  # noqa: PLR0913 - each argument is an option of the command
     """
     from napari_cellsam.cli.batch import Batch, Outputs, Reading
 
-    options = _options(diameter, scaling, box_score, min_area)
+    options = _options(diameter, scaling, box_score, min_area, looks)
     sources = _sources(files or [], sample, Reading(nuclear, cell, rgb, _plane(plane or []), scene))
     outputs = Outputs(output, save_outlines, save_table, overwrite)
     with _segmenter(model, server, token_file, device, precision) as (segmenter, name):
@@ -110,7 +111,7 @@ def _segmenter(
 
 
 def _options(
-    diameter: str | None, scaling: Scaling | None, box_score: float | None, min_area: int | None
+    diameter: str | None, scaling: Scaling | None, box_score: float | None, min_area: int | None, looks: int | None
 ) -> SegmentOptions:
     """Return the options; nonsense is a usage error."""
     try:
@@ -119,6 +120,7 @@ def _options(
             diameter=_diameter(diameter),
             scaling=None if scaling is None else scaling.value,
             min_area=min_area,
+            looks=looks,
         )
     except OptionError as error:
         raise typer.BadParameter(str(error)) from error

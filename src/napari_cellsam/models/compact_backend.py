@@ -73,6 +73,7 @@ class CompactBackend:
             min_predicted_iou=0.3,
             min_area=12,
             overlap=0.2,
+            looks=2,
         )
 
     @contextmanager

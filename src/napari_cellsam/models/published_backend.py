@@ -111,6 +111,7 @@ class PublishedBackend:
             min_predicted_iou=0.5,
             min_area=25,
             overlap=0.25,
+            looks=1,
         )
 
     def measure(self, prepared: NDArray[np.float32]) -> Scale:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from napari_cellsam.models.backend import Decoded, PicturePrompt
+from napari_cellsam.models.frame_features import cut_region
 from napari_cellsam.models.framing import frames_of, quarters, whole_frame, zoom_for
 from napari_cellsam.models.memory_limits import (
     DecodeWork,
@@ -19,6 +17,7 @@ from napari_cellsam.models.memory_limits import (
 from napari_cellsam.models.pasting import paste
 from napari_cellsam.models.repeats import without_repeats
 from napari_cellsam.models.search import Search
+from napari_cellsam.models.second_look import Looks
 from napari_cellsam.models.steps import Advance, Aside, Found
 from napari_cellsam.types import Detections
 
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SegmentSummary", "WholeImageWork"]
 
+_TWICE = 2
 _SMALLER_BATCH = "the device's memory was full: fewer prompts were decoded at once"
 
 
@@ -110,15 +110,14 @@ class WholeImageWork:
         """Add the cells of a frame to a search, or its quarters if it may hold more than the detector has queries."""
         image, options, search = run.image, run.options, run.search
         features: Any = yield from self._features.steps(image, frame, clahe=bool(options.clahe), prepared=run.prepared)
-        yield None
-        boxes, scores = self._backend.detect(features)
+        turned: Any = (yield from self._turned(run, frame)) if options.looks == _TWICE else None
+        looks = Looks(self._backend, frame.size, features, turned)
+        boxes, scores = yield from looks.detect_steps()
         counted = scores > self._backend.outlined_from(scores, options)
         full = counted.sum() >= self._backend.n_queries
         if full and search.split(number, quarters(frame, self._backend.squashes)):
             return
-        empty = np.zeros((0, 2), np.float32)
-        prompts = [PicturePrompt(empty, empty, box=box) for box in boxes[counted]]
-        answers: list[Decoded] = yield from run.decode.steps(features, prompts, threshold=options.mask_threshold)
+        answers = yield from looks.outline_steps(run.decode, boxes[counted], options.mask_threshold)
 
         def add_all() -> None:
             found = []
@@ -133,3 +132,9 @@ class WholeImageWork:
                 search.add(mask, score, number)
 
         yield Aside(add_all)
+
+    def _turned(self, run: _Run, frame: Frame) -> Steps[Any]:
+        """Return the features of a frame turned by half."""
+        yield None
+        pixels, shared = run.prepared
+        return self._backend.encode(cut_region(pixels, frame.region)[:, ::-1, ::-1].copy(), frame.size, shared)

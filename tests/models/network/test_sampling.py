@@ -1,4 +1,4 @@
-"""Sampling by matrix products equals PyTorch's grid_sample."""
+"""Sampling equals PyTorch's grid_sample."""
 
 import pytest
 import torch
@@ -50,3 +50,16 @@ def test_gradients_reach_the_features():
         + cut_windows(features, torch.ones(1, 1, 4) * 3, 8, 2).sum()
     ).backward()
     assert (features.grad != 0).any()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 5), (6, 1)])
+def test_a_grid_of_one_row_or_column_is_sampled(shape):
+    features = torch.randn(2, 3, *shape)
+    points = torch.rand(2, 9, 2) * 60 - 10
+    torch.testing.assert_close(sample_at(features, points, 8), reference(features, points, 8))
+
+
+def test_of_nothing_there_are_no_samples():
+    features = torch.randn(2, 3, 4, 5)
+    assert sample_at(features, torch.zeros(2, 0, 2), 8).shape == (2, 0, 3)
+    assert cut_windows(features, torch.zeros(2, 0, 4), 8, 6).shape == (2, 0, 3, 6, 6)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 __all__ = ["RowColumnAttention"]
 
-_QUERIES_AT_ONCE = 1024  # bounds the (queries, rows * columns) intermediate
+_QUERIES_AT_ONCE = 1024  # bounds the (queries, rows, channels) intermediate
 
 
 class RowColumnAttention(nn.Module):
@@ -53,14 +53,14 @@ class RowColumnAttention(nn.Module):
         Returns
         -------
         tuple of Tensor
-            Row keys ``(B, heads, W, D)``, column keys ``(B, heads, H, D)`` and values ``(B, heads, H * W, D)``.
+            Row keys ``(B, heads, W, D)``, column keys ``(B, heads, H, D)`` and values ``(B, heads, W, H * D)``.
         """
         batch, height, width, channels = grid.shape
         # A projection is linear, so the mean may be taken before it.
         key_row = self._heads(self.project(2, grid.mean(1) + code_x))
         key_col = self._heads(self.project(3, grid.mean(2) + code_y))
         value = self.project(4, grid).view(batch, height, width, self.n_heads, channels // self.n_heads)
-        value = value.permute(0, 3, 1, 2, 4).flatten(2, 3)  # (B, heads, H * W, D)
+        value = value.permute(0, 3, 2, 1, 4).flatten(3)  # (B, heads, W, H * D)
         return key_row, key_col, value
 
     def forward(self, query_row: Tensor, query_col: Tensor, memory: tuple[Tensor, Tensor, Tensor]) -> Tensor:
@@ -94,7 +94,8 @@ class RowColumnAttention(nn.Module):
         depth = row.shape[-1]
         to_row = (row * depth**-0.5 @ key_row.transpose(-1, -2)).softmax(-1)  # (B, heads, N, W)
         to_col = (col * depth**-0.5 @ key_col.transpose(-1, -2)).softmax(-1)  # (B, heads, N, H)
-        # The outer product of the two attentions times the values is one large product, which processors like best.
-        both = (to_col.to(value.dtype)[..., :, None] * to_row.to(value.dtype)[..., None, :]).flatten(3)
-        result: Tensor = (both @ value).transpose(1, 2).flatten(2)
+        # First the mean over each row, for all rows at once, then that over the rows: no (N, H * W) weights are needed.
+        of_rows = (to_row.to(value.dtype) @ value).unflatten(3, (-1, depth))  # (B, heads, N, H, D)
+        mean = torch.bmm(to_col.to(value.dtype).flatten(0, 2)[:, None], of_rows.flatten(0, 2))  # (B * heads * N, 1, D)
+        result: Tensor = mean.view(*to_col.shape[:3], depth).transpose(1, 2).flatten(2)
         return result

@@ -56,7 +56,7 @@ def cut_windows(features: Tensor, windows: Tensor, stride: int, n: int) -> Tenso
     at = (windows[..., None, :2] + step[:, None] * (windows[..., None, 2:] - windows[..., None, :2])) / stride - 0.5
     rows, columns = at[..., 1, None].expand(-1, -1, n, n), at[..., None, :, 0].expand(-1, -1, n, n)  # (B, K, n, n)
     samples = _sample(torch.stack((columns, rows), -1).flatten(1, 3), features)
-    return samples.unflatten(1, (-1, n, n)).permute(0, 1, 4, 2, 3)
+    return samples.view(*windows.shape[:2], n, n, features.shape[1]).permute(0, 1, 4, 2, 3)
 
 
 def _sample(at: Tensor, features: Tensor) -> Tensor:
@@ -72,7 +72,6 @@ def _sample(at: Tensor, features: Tensor) -> Tensor:
     to_right, to_below = min(width - 1, 1), min(height - 1, 1) * width
     pixels = torch.stack((corner, corner + to_right, corner + to_below, corner + to_right + to_below), -1)
     table = features.permute(0, 2, 3, 1).flatten(0, 2)  # (B * H * W, C)
-    sums = F.embedding_bag(
-        pixels.flatten(0, 1), table, per_sample_weights=weights.flatten(0, 1).to(table.dtype), mode="sum"
-    )
-    return sums.unflatten(0, at.shape[:2])
+    weights = weights.flatten(0, 1).to(table.dtype)
+    sums: Tensor = F.embedding_bag(pixels.flatten(0, 1), table, per_sample_weights=weights, mode="sum")
+    return sums.view(*at.shape[:2], features.shape[1])

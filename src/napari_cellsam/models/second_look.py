@@ -1,0 +1,146 @@
+"""A second look at a picture, turned by half: what both looks see is surer, and outlined better.
+
+This is test-time augmentation as `Shanmugam et al. (ICCV 2021)
+<https://openaccess.thecvf.com/content/ICCV2021/papers/Shanmugam_Better_Aggregation_in_Test-Time_Augmentation_ICCV_2021_paper.pdf>`_
+describe it, in its plainest form: answers are averaged.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_cellsam.models.backend import Decoded, PicturePrompt
+from napari_cellsam.models.mask_windows import lay_over
+from napari_cellsam.models.steps import Aside
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from napari_cellsam.models.backend import Backend
+    from napari_cellsam.models.memory_limits import DecodeWork
+    from napari_cellsam.models.steps import Steps
+
+__all__ = ["Looks", "averaged", "joined", "turned_boxes"]
+
+_SAME_BOX = 0.5  # IoU
+
+
+class Looks:
+    """One look at a picture or two, which answer as one.
+
+    Parameters
+    ----------
+    backend
+        The model.
+    size
+        ``(height, width)`` of the picture.
+    features
+        Of the picture.
+    turned
+        Of the picture turned by half; None for one look.
+    """
+
+    def __init__(self, backend: Backend, size: tuple[int, int], features: Any, turned: Any = None) -> None:
+        self._backend, self._size, self._features, self._turned = backend, size, features, turned
+
+    def detect_steps(self) -> Steps[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+        """Return boxes ``(N, 4)`` x0, y0, x1, y1 and scores ``(N,)``, best first."""
+        yield None
+        first = self._backend.detect(self._features)
+        if self._turned is None:
+            return first
+        yield None
+        boxes, scores = self._backend.detect(self._turned)
+        return joined(first, (turned_boxes(boxes, self._size), scores))
+
+    def outline_steps(self, decode: DecodeWork, boxes: NDArray[np.float32], threshold: float) -> Steps[list[Decoded]]:
+        """Return one mask per box; parameters as of `Backend.decode`."""
+        answers: list[Decoded] = yield from decode.steps(self._features, _prompts(boxes), threshold=threshold)
+        if self._turned is None:
+            return answers
+        prompts = _prompts(turned_boxes(boxes, self._size))
+        others: list[Decoded] = yield from decode.steps(self._turned, prompts, threshold=threshold)
+        pairs = list(zip(answers, others, strict=True))
+        means: list[Decoded] = yield Aside(lambda: [averaged(answer, other, self._size) for answer, other in pairs])
+        return means
+
+
+def _prompts(boxes: NDArray[np.float32]) -> list[PicturePrompt]:
+    empty = np.zeros((0, 2), np.float32)
+    return [PicturePrompt(empty, empty, box=box) for box in boxes]
+
+
+def turned_boxes(boxes: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+    """Return boxes in a picture turned by half.
+
+    Parameters
+    ----------
+    boxes
+        ``(N, 4)`` x0, y0, x1, y1: centres of the outermost pixels.
+    size
+        ``(height, width)`` of the picture.
+    """
+    last = np.array([size[1] - 1, size[0] - 1], np.float32)
+    return np.concatenate((last - boxes[:, 2:], last - boxes[:, :2]), 1)
+
+
+def joined(
+    first: tuple[NDArray[np.float32], NDArray[np.float32]], second: tuple[NDArray[np.float32], NDArray[np.float32]]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Join the boxes of two looks.
+
+    Parameters
+    ----------
+    first, second
+        Boxes ``(N, 4)`` of one picture, with their scores ``(N,)``.
+
+    Returns
+    -------
+    tuple
+        Boxes and scores, best first. Boxes that both looks have (IoU from one half on, surest first) are averaged, and
+        so are their scores; a box that only one look has keeps half of its score.
+    """
+    (boxes, scores), (others, their_scores) = first, second
+    iou = _iou(boxes, others)
+    alone, theirs_alone = np.ones(len(boxes), bool), np.ones(len(others), bool)
+    pairs = np.argwhere(iou >= _SAME_BOX)
+    surest = np.argsort(-(scores[pairs[:, 0]] + their_scores[pairs[:, 1]]), kind="stable")
+    both = []
+    for i, j in pairs[surest].tolist():
+        if alone[i] and theirs_alone[j]:
+            alone[i] = theirs_alone[j] = False
+            both.append((i, j))
+    mine, theirs = np.array(both, int).reshape(-1, 2).T
+    all_boxes = np.concatenate(((boxes[mine] + others[theirs]) / 2, boxes[alone], others[theirs_alone]))
+    all_scores = np.concatenate((scores[mine] + their_scores[theirs], scores[alone], their_scores[theirs_alone])) / 2
+    order = np.argsort(-all_scores, kind="stable")
+    return all_boxes[order].astype(np.float32), all_scores[order].astype(np.float32)
+
+
+def averaged(answer: Decoded, turned: Decoded, size: tuple[int, int]) -> Decoded:
+    """Return the mean of an answer and of that to the same prompt in the turned picture.
+
+    Parameters
+    ----------
+    answer, turned
+        What the network answered.
+    size
+        ``(height, width)`` of the picture.
+    """
+    height, width = size
+    window = np.array([width, height, width, height], np.float32) - turned.window[[2, 3, 0, 1]]
+    logits = lay_over(turned.logits[::-1, ::-1], window, answer.window, answer.logits.shape)
+    mean_iou = (answer.predicted_iou + turned.predicted_iou) / 2
+    return replace(answer, logits=np.asarray((answer.logits + logits) / 2, np.float32), predicted_iou=mean_iou)
+
+
+def _iou(boxes: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the IoU ``(N, M)`` of boxes, whose corners are centres of their outermost pixels."""
+    low = np.maximum(boxes[:, None, :2], others[None, :, :2])
+    high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
+    shared = np.clip(high - low + 1, 0, None).prod(-1)
+    areas, their_areas = (np.clip(b[:, 2:] - b[:, :2] + 1, 1e-6, None).prod(-1) for b in (boxes, others))
+    return np.asarray(shared / (areas[:, None] + their_areas[None] - shared), np.float32)
