@@ -48,6 +48,23 @@ def test_tiles_of_one_size_cover_every_pixel_with_the_overlap(shape: tuple[int, 
         assert not steps or max(steps) - min(steps) <= 1
 
 
+@settings(deadline=None)
+@given(
+    st.tuples(st.integers(1, 200), st.integers(1, 200)),
+    st.integers(10, 128).flatmap(lambda tile: st.tuples(st.just(tile), st.integers(0, tile - 5))),
+)
+def test_tight_tiles_are_as_many_and_overlap_as_they_must(shape: tuple[int, int], plan: tuple[int, int]) -> None:
+    tile, overlap = plan
+    plain, tight = (plan_tiles(shape, tile, overlap, tight=tight) for tight in (False, True))
+    assert len(tight) == len(plain)
+    for axis in (0, 1):
+        spans = sorted({(t.region[axis], t.region[axis + 2]) for t in tight})
+        assert spans[0][0] == 0 and spans[-1][1] == shape[axis]
+        assert max(end - start for start, end in spans) <= tile
+        overlaps = [end - start for (_, end), (start, _) in pairwise(spans)]
+        assert all(overlap <= n <= overlap + 2 for n in overlaps)
+
+
 @pytest.mark.parametrize(("tile", "overlap"), [(0, 0), (64, 64), (64, -1)])
 def test_impossible_tiles_are_refused(tile: int, overlap: int) -> None:
     with pytest.raises(OptionError, match=f"tiles of {tile} with an overlap of {overlap}"):
