@@ -18,9 +18,9 @@ true cell has an outline of IoU 0.8 or more and none is too many:
 Pictures of the split val are corrected one after the other, in the order of the list. The shipped model has learned
 nothing from them; quarters of them (or ``--parts`` to a side) count as pictures, since the sources have few, but for
 those without a cell. ``--named`` takes only the files whose names hold a text: a source that is a collection has many
-kinds of pictures, a person has one. After each number of them that ``--learn`` names, the model is retrained on the
-corrected labels (not on the truth), and the next are begun with the new model. The pictures behind the last one that is
-learned from are corrected with each model: that is what the following images cost. Where there is a choice they are
+kinds of pictures, a person has one. After each number of them that ``--learn`` names, the model in use is retrained on
+all corrected labels (not on the truth), and the next are begun with the new one. The pictures behind the last one that
+is learned from are corrected with each model: that is what the following images cost. Where there is a choice they are
 parts of other files. They are corrected in four orientations, since a few hard cells take most of the actions, and
 which of them a model gets right is chance. Sources whose pictures are frames of one movie are nearly alike, as a
 person's are who works through a movie. What has less than a tenth of the median cell's area, scraps of annotation and

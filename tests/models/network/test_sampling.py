@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from napari_cellsam.models.network import sampling
 from napari_cellsam.models.network.sampling import cut_windows, sample_at
 
 
@@ -57,6 +58,25 @@ def test_a_grid_of_one_row_or_column_is_sampled(shape):
     features = torch.randn(2, 3, *shape)
     points = torch.rand(2, 9, 2) * 60 - 10
     torch.testing.assert_close(sample_at(features, points, 8), reference(features, points, 8))
+
+
+def test_what_other_devices_do_is_the_same(monkeypatch):
+    features, points = torch.randn(2, 3, 4, 5, requires_grad=True), torch.rand(2, 9, 2) * 50 - 5
+    results = []
+    for add_up in (sampling._bagged, sampling._gathered):
+        monkeypatch.setattr(sampling, "_bagged", add_up)
+        sampled = sample_at(features, points, 8)
+        [gradient] = torch.autograd.grad(sampled.square().sum(), features)
+        results.append((sampled, gradient))
+    torch.testing.assert_close(*results)
+
+
+def test_a_point_that_is_no_number_breaks_nothing():
+    points = torch.tensor([[[float("nan"), 3], [9, 9], [float("inf"), float("-inf")]]])
+    features = torch.randn(1, 2, 4, 4)
+    sampled = sample_at(features, points, 8)
+    assert sampled.isfinite().all()
+    torch.testing.assert_close(sampled[:, 1:2], reference(features, points[:, 1:2], 8))
 
 
 def test_of_nothing_there_are_no_samples():

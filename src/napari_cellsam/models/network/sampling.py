@@ -61,9 +61,11 @@ def cut_windows(features: Tensor, windows: Tensor, stride: int, n: int) -> Tenso
 
 def _sample(at: Tensor, features: Tensor) -> Tensor:
     """Return features ``(B, N, C)`` at ``(B, N, 2)`` x, y in steps of the grid, kept on the grid."""
-    batch, _, height, width = features.shape
+    batch, channels, height, width = features.shape
     last = torch.tensor((width - 1, height - 1), device=at.device)
-    at = torch.minimum(at.clamp(min=0), last)
+    at = torch.minimum(
+        at.nan_to_num().clamp(min=0), last
+    )  # no number has no pixel: a network that diverged gives those
     first = at.floor().long().minimum((last - 1).clamp(min=0))
     right, below = (at - first).unbind(-1)
     weights = torch.stack(((1 - below) * (1 - right), (1 - below) * right, below * (1 - right), below * right), -1)
@@ -72,6 +74,17 @@ def _sample(at: Tensor, features: Tensor) -> Tensor:
     to_right, to_below = min(width - 1, 1), min(height - 1, 1) * width
     pixels = torch.stack((corner, corner + to_right, corner + to_below, corner + to_right + to_below), -1)
     table = features.permute(0, 2, 3, 1).flatten(0, 2)  # (B * H * W, C)
-    weights = weights.flatten(0, 1).to(table.dtype)
-    sums: Tensor = F.embedding_bag(pixels.flatten(0, 1), table, per_sample_weights=weights, mode="sum")
-    return sums.view(*at.shape[:2], features.shape[1])
+    add_up = _bagged if table.device.type == "cpu" else _gathered
+    sums = add_up(table, pixels.flatten(0, 1), weights.flatten(0, 1).to(table.dtype))
+    return sums.view(*at.shape[:2], channels)
+
+
+def _bagged(table: Tensor, rows: Tensor, weights: Tensor) -> Tensor:
+    """Return the weighted sums ``(N, C)`` of rows ``(N, 4)`` of a table."""
+    sums: Tensor = F.embedding_bag(rows, table, per_sample_weights=weights, mode="sum")
+    return sums
+
+
+def _gathered(table: Tensor, rows: Tensor, weights: Tensor) -> Tensor:
+    """Do the same where memory is fast, and embedding bags are new (Apple's GPUs, torch 2.10)."""
+    return (F.embedding(rows, table) * weights[..., None]).sum(1)
