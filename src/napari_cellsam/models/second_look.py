@@ -1,8 +1,6 @@
 """A second look at a picture, turned by half: what both looks see is surer, and outlined better.
 
-This is test-time augmentation as `Shanmugam et al. (ICCV 2021)
-<https://openaccess.thecvf.com/content/ICCV2021/papers/Shanmugam_Better_Aggregation_in_Test-Time_Augmentation_ICCV_2021_paper.pdf>`_
-describe it, in its plainest form: answers are averaged.
+This is test-time augmentation in its plainest form: answers are averaged (cf. Shanmugam et al., ICCV 2021).
 """
 
 from __future__ import annotations
