@@ -10,8 +10,10 @@ true cell has an outline of IoU 0.8 or more and none is too many:
 - a cell that is none is deleted (one action);
 - a cell that is missing is clicked at its innermost point (one), and refined with clicks at the innermost point of the
   largest error, inside or outside (one each), at most six;
-- a cell whose outline is wrong is taken up as it is (one) and refined likewise; what it lacks and a neighbour has is
-  taken by the click (with Control); an outline counts as that of the cell that most of it belongs to;
+- an outline that one or two presses of a key make right gets them (one each), at once or between clicks: grow or
+  shrink by a pixel, fill holes, smooth, keep the largest piece;
+- a cell whose outline is wrong otherwise is taken up as it is (one) and refined likewise; what it lacks and a neighbour
+  has is taken by the click (with Control); an outline counts as that of the cell that most of it belongs to;
 - an outline that holds several cells is deleted (one), and each of them is clicked;
 - what is not right after that is outlined by hand, which counts as ten actions.
 
@@ -26,16 +28,17 @@ which of them a model gets right is chance. Sources whose pictures are frames of
 person's are who works through a movie. What has less than a tenth of the median cell's area, scraps of annotation and
 slivers at the quarters' borders, is not asked for; nothing may be outlined there either.
 
-Printed per source and model: actions per picture and per cell, of these deletions, cells taken up, clicks, and outlines
-by hand (ten actions each), and F1 at IoU 0.6 of what the model found by itself.
+Printed per source and model: actions per picture and per cell, of these deletions, cells taken up, clicks, presses of
+keys, and outlines by hand (ten actions each), and F1 at IoU 0.6 of what the model found by itself.
 """
 
 from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, astuple, dataclass, replace
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Annotated
@@ -45,11 +48,13 @@ import typer
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from napari_cellsam.corrections import fill, grow, keep_largest, shrink, smooth
 from napari_cellsam.data.dataset import list_entries
 from napari_cellsam.data.read import read_image
 from napari_cellsam.data.retraining.pictures import RetrainingPicture
 from napari_cellsam.editing.edits import erase, place
 from napari_cellsam.engine import Model, load_model
+from napari_cellsam.errors import OptionError
 from napari_cellsam.export.label_tiff import read_labels
 from napari_cellsam.metrics.matching import Counts, find_overlaps, match_overlaps
 from napari_cellsam.models.steps import run_steps
@@ -68,6 +73,11 @@ _TURNS = 4  # orientations in which pictures are judged
 Labels = NDArray[np.uint32]
 Bools = NDArray[np.bool_]
 
+_KEYS: tuple[tuple[int, Callable[[Labels, int], Labels]], ...] = (  # presses, and what they do
+    *((1, verb) for verb in (grow, shrink, fill, smooth, keep_largest)),
+    *((2, partial(verb, pixels=2)) for verb in (grow, shrink)),
+)
+
 
 @dataclass(frozen=True)
 class Actions:
@@ -76,6 +86,7 @@ class Actions:
     deleted: int = 0
     taken_up: int = 0
     clicks: int = 0
+    presses: int = 0
     by_hand: int = 0
 
     def __add__(self, other: Actions) -> Actions:
@@ -84,7 +95,7 @@ class Actions:
     @property
     def total(self) -> int:
         """Their number, if an outline by hand counts as ten."""
-        return self.deleted + self.taken_up + self.clicks + _BY_HAND * self.by_hand
+        return self.deleted + self.taken_up + self.clicks + self.presses + _BY_HAND * self.by_hand
 
 
 @dataclass(frozen=True)
@@ -126,10 +137,14 @@ class Annotator:
         previous = LowResLogits.of_outline(*_cropped(current)) if there else None
         while _iou(current, cell) < _RIGHT:
             n_clicks = len(inside) + len(outside)
+            pressed = _pressed(labels, label, cell) if current.any() else None
+            if pressed:
+                labels, n_presses = pressed
+                return labels, Actions(0, bool(there and n_clicks), n_clicks, n_presses)
             if n_clicks == _MOST_CLICKS:
                 others = np.unique(labels[cell]).tolist()
                 labels = place(bare, cell, label, replaceable=others)
-                return labels, Actions(0, bool(there), n_clicks, 1)
+                return labels, Actions(0, bool(there), n_clicks, 0, 1)
             is_new = not there and n_clicks == 0
             free = cell & (labels == 0)  # a new cell begins on background
             at, is_inside = (_innermost(free), True) if is_new and free.any() else _next_click(cell, current)
@@ -143,7 +158,19 @@ class Annotator:
             previous = mask.low_res
             current = labels == label
         n_clicks = len(inside) + len(outside)
-        return labels, Actions(0, bool(there and n_clicks), n_clicks, 0)
+        return labels, Actions(0, bool(there and n_clicks), n_clicks)
+
+
+def _pressed(labels: Labels, label: int, cell: Bools) -> tuple[Labels, int] | None:
+    """Return labels in which a key makes an outline right, and how often it is pressed; None if no key does."""
+    for n_presses, verb in _KEYS:
+        try:
+            changed = verb(labels, label)
+        except OptionError:  # it would shrink to nothing
+            continue
+        if _iou(changed == label, cell) >= _RIGHT:
+            return np.asarray(changed, np.uint32), n_presses
+    return None
 
 
 def _without_wrong(found: Labels, truth: Labels) -> tuple[Labels, int]:

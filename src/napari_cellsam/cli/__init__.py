@@ -21,6 +21,7 @@ from napari_cellsam.cli.segment import segment
 from napari_cellsam.cli.serve import serve
 from napari_cellsam.cli.train import train
 from napari_cellsam.errors import CellsamError
+from napari_cellsam.models.idling import wait_briefly
 
 __all__ = ["app", "main"]
 
@@ -71,6 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     # tifffile logs at length what our own errors say in one line
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)
+    wait_briefly()
     try:
         app(args=None if arguments is None else list(arguments), prog_name="napari-cellsam")
     except CellsamError as error:

@@ -17,6 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from napari_cellsam.errors import CellsamError
+from napari_cellsam.models.idling import wait_briefly
 from napari_cellsam.service.failures import failure_of
 from napari_cellsam.service.handshake import ChildOptions, Ready, decode_hello, encode
 
@@ -32,6 +33,7 @@ _LOOK_S = 1.0
 
 def main() -> None:
     """Run the service of all models of this machine."""
+    wait_briefly()
     sys.exit(run(_build))
 
 

@@ -27,6 +27,7 @@ RULES: tuple[Rule, ...] = get_args(Rule)
 """All rules."""
 
 _WORDS = {"decode_at_home": get_args(Mode), "rule": RULES}
+_OPTIONS = ("box_score", "diameter", "min_area", "looks")  # of `SegmentOptions`
 _DEFAULT = "default"
 """Written where the model's own default counts; napari's settings have no None."""
 
@@ -45,7 +46,7 @@ class Preferences:
         Where clicks on a server's images are decoded, as for `HomeDecoding`.
     hover
         Whether the cell under the moving cursor is outlined, where the model is fast enough.
-    box_score, diameter, min_area
+    box_score, diameter, min_area, looks
         As in `SegmentOptions`.
     rule
         ``"fill"`` keeps all cells that are there, ``"replace"`` only those that a person touched;
@@ -65,6 +66,7 @@ class Preferences:
     box_score: float | None = None
     diameter: float | Literal["auto", "native"] | None = "auto"
     min_area: int | None = None
+    looks: int | None = None
     rule: Rule = "fill"
     training_minutes: float = 6.0
     use_better: bool = True
@@ -88,7 +90,8 @@ class Preferences:
     @property
     def options(self) -> SegmentOptions:
         """How images are segmented."""
-        return SegmentOptions(box_score=self.box_score, diameter=self.diameter, min_area=self.min_area)
+        chosen = {name: getattr(self, name) for name in _OPTIONS}
+        return SegmentOptions(**chosen)
 
 
 class PreferenceStore:
@@ -187,6 +190,7 @@ _READERS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "box_score": ("segmentation", _optional(float)),
     "diameter": ("segmentation", _optional(float, "auto", "native")),
     "min_area": ("segmentation", _optional(int)),
+    "looks": ("segmentation", _optional(int)),
     "rule": ("segmentation", str),
     "training_minutes": ("training", float),
     "use_better": ("training", bool),
@@ -207,7 +211,7 @@ def _to_nested(preferences: Preferences) -> Nested:
 def _written(name: str, value: Any) -> Any:
     if value is None:
         return _DEFAULT
-    return str(value) if name in ("box_score", "diameter", "min_area") else value
+    return str(value) if name in _OPTIONS else value
 
 
 def _from_nested(nested: Nested) -> Preferences:
