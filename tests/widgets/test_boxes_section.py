@@ -33,6 +33,12 @@ def test_boxes_are_shown_and_hidden(session, section, qtbot):
     assert section.count.isHidden()
 
 
+def test_the_line_below_counts_the_boxes_that_are_drawn(session, section, qtbot):
+    section.shown.click()
+    settle(session, qtbot)
+    assert section.help.text() == session.boxes.help == "4 of 4 boxes."
+
+
 def test_the_threshold_hides_boxes_and_says_its_number(session, section, qtbot):
     section.shown.click()
     settle(session, qtbot)

@@ -44,7 +44,8 @@ class BoxEdits:
 class BoxLayer:
     """A shapes layer of ours with numbered boxes.
 
-    ``edited`` is emitted with a `BoxEdits`; ``removed`` when the user removes the layer.
+    ``edited`` is emitted with a `BoxEdits`; ``drawn`` when boxes were drawn or removed; ``removed`` when the user removes
+    the layer.
 
     Parameters
     ----------
@@ -53,6 +54,7 @@ class BoxLayer:
     """
 
     edited = Signal(object)
+    drawn = Signal()
     removed = Signal()
 
     def __init__(self, viewer: ViewerModel) -> None:
@@ -143,7 +145,7 @@ class BoxLayer:
         if self._layer is None or self._pressed or self._reading.isActive():
             self._drawing.start()  # the user has a box in hand
             return
-        self._writing = True
+        self._writing, n_before = True, len(self._drawn)
         try:
             self._drop()
             missing = [number for number in self._wanted if number not in self._drawn]
@@ -153,6 +155,8 @@ class BoxLayer:
             self._writing = False
         if len(missing) > _AT_ONCE:
             self._drawing.start()
+        if len(self._drawn) != n_before:
+            self.drawn.emit()
 
     def _drop(self) -> None:
         """Remove the boxes that are not wanted, or not there."""

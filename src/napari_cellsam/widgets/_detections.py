@@ -60,6 +60,7 @@ class DetectorBoxes:
         self._ticking.timeout.connect(self._tick)
         self._refreshing.timeout.connect(self._refresh)
         self._layer.edited.connect(self._editing.follow)
+        self._layer.drawn.connect(self.changed.emit)
         self._layer.removed.connect(self._on_removed)
         self._editing.changed.connect(self._redraw)
         self._threshold.moved.connect(self._on_threshold)
