@@ -7,6 +7,7 @@ import pytest
 from tests.test_engine import DiscBackend, discs, lattice
 
 from napari_cellsam.errors import ImageNotCachedError
+from napari_cellsam.models.backend import Decoded
 from napari_cellsam.models.cell_sizes import CellSizes
 from napari_cellsam.models.feature_store import MemoryStore
 from napari_cellsam.models.frame_features import FrameFeatures
@@ -93,3 +94,32 @@ def test_slanting_rods_are_as_large_as_their_area_not_as_their_box():
     by_area, by_box = np.sqrt(4 / np.pi * 150), 30 * np.sqrt(34 / 30)
     assert run_steps(known.steps(image, AUTO)) == pytest.approx(by_area, rel=0.15)  # the picture is shrunk by half
     assert by_area < 0.5 * by_box
+
+
+class DreamingBackend(DiscBackend):
+    """Sees something twice as large around each disc, where the picture is shrunk, and doubts its outline."""
+
+    def detect(self, features):
+        boxes, scores = super().detect(features)
+        if len(features) == self.side:
+            return boxes, scores
+        middles = (boxes[:, :2] + boxes[:, 2:]) / 2
+        return np.concatenate((middles - 8, middles + 8), 1), np.full_like(scores, 0.7)
+
+    def decode(self, features, prompts, *, whole, threshold):
+        answers = super().decode(features, prompts, whole=whole, threshold=threshold)
+        if len(features) == self.side:
+            return answers
+        full = np.full((1, 1), 8, np.float32)
+        return [Decoded(full, prompt.box + (0, 0, 1, 1), 0.3) for prompt in prompts]
+
+
+@pytest.mark.parametrize(("goes_by_outlines", "diameter"), [(True, 14), (False, 36)])
+def test_of_two_sizes_that_may_be_right_outlines_decide(monkeypatch, goes_by_outlines, diameter):
+    def sure(self, score, predicted_iou, options):
+        return score * predicted_iou if goes_by_outlines else score
+
+    monkeypatch.setattr(DreamingBackend, "cell_score", sure)
+    backend = DreamingBackend(side=150)
+    known = CellSizes(backend, FrameFeatures(backend, "w", None))
+    assert run_steps(known.steps(IMAGE, AUTO)) == pytest.approx(diameter, rel=0.2)

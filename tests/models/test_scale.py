@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from napari_cellsam.models.scale import centre_region, estimate_diameter
+from napari_cellsam.models.scale import centre_region, search_diameter
 from napari_cellsam.types import Detections
 
 _NOMINAL = 30.0
@@ -27,20 +27,36 @@ class Looker:
         return Detections(boxes, (0.95 - 0.3 * octaves[seen]).astype(np.float32)), 512.0 * 512.0
 
 
+def ranking(look):
+    """Return zoom and diameter of the best look and its rivals."""
+    search = search_diameter(_NOMINAL)
+    zoom = next(search)
+    while True:
+        try:
+            zoom = search.send(look(zoom))
+        except StopIteration as end:
+            return end.value
+
+
+def estimate_diameter(look):
+    (_, diameter), *_ = ranking(look)
+    return diameter
+
+
 @pytest.mark.parametrize("diameter", [8, 12, 20, 30, 45, 80, 130, 200])
 def test_the_diameter_is_found(diameter):
-    assert estimate_diameter(Looker(diameter), _NOMINAL) == pytest.approx(diameter, rel=0.1)
+    assert estimate_diameter(Looker(diameter)) == pytest.approx(diameter, rel=0.1)
 
 
 def test_cells_of_nominal_size_need_two_looks():
     look = Looker(30)
-    estimate_diameter(look, _NOMINAL)
+    estimate_diameter(look)
     assert look.zooms == [1.0, 0.5]
 
 
 def test_no_cell_means_no_diameter():
     look = Looker(30, n=0)
-    assert estimate_diameter(look, _NOMINAL) is None
+    assert ranking(look) == []
     assert len(look.zooms) == len(set(look.zooms)) == 4
 
 
@@ -51,8 +67,20 @@ def test_small_debris_does_not_hide_large_cells():
         boxes = np.stack([0 * sides, 0 * sides, sides - 1, sides - 1], 1).astype(np.float32)[sure > 0]
         return Detections(boxes, sure[sure > 0].astype(np.float32)), 1e5
 
-    assert estimate_diameter(look, _NOMINAL) == pytest.approx(60, rel=0.1)
+    assert estimate_diameter(look) == pytest.approx(60, rel=0.1)
 
 
 def test_the_middle_of_a_large_image_is_looked_at():
     assert centre_region((100, 400), 200) == (0, 100, 100, 300)
+
+
+@pytest.mark.parametrize(
+    ("score_of_large", "zooms"), [(0.95, [0.5]), (0.7, [0.5, 1.0]), (0.55, [1.0, 0.5]), (0.1, [1.0])]
+)
+def test_a_look_that_is_trusted_nearly_as_much_is_a_rival(score_of_large, zooms):
+    def look(zoom):
+        side, score = {1.0: (30.0, 0.8), 0.5: (60.0, score_of_large)}[zoom]
+        boxes = np.tile(np.array([0, 0, side - 1, side - 1], np.float32), (20, 1))
+        return Detections(boxes, np.full(20, score, np.float32)), 1e5
+
+    assert ranking(look) == [(zoom, pytest.approx(30 / zoom)) for zoom in zooms]

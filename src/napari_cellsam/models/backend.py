@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from napari_cellsam.models.feature_store import Arrays
     from napari_cellsam.types import SegmentOptions
 
-__all__ = ["Backend", "Decoded", "PicturePrompt"]
+__all__ = ["Backend", "Decoded", "PicturePrompt", "box_prompts"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +35,12 @@ class PicturePrompt:
     box: NDArray[np.float32] | None = None
     logits: NDArray[np.float32] | None = None
     window: NDArray[np.float32] | None = None
+
+
+def box_prompts(boxes: NDArray[np.float32]) -> list[PicturePrompt]:
+    """Return a prompt for each of ``(N, 4)`` boxes, and nothing else."""
+    empty = np.zeros((0, 2), np.float32)
+    return [PicturePrompt(empty, empty, box=box) for box in boxes]
 
 
 @dataclass(frozen=True, eq=False)

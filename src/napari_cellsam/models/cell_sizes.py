@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_cellsam.models.backend import Decoded, PicturePrompt
+from napari_cellsam.models.backend import Decoded, box_prompts
 from napari_cellsam.models.framing import frame_at, squashes
 from napari_cellsam.models.memory_limits import DecodeWork, one_step
 from napari_cellsam.models.pasting import paste
-from napari_cellsam.models.scale import centre_region, search_diameter
-from napari_cellsam.types import Detections
+from napari_cellsam.models.scale import centre_region, judge, search_diameter
+from napari_cellsam.types import Detections, SegmentOptions
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,13 +23,14 @@ if TYPE_CHECKING:
     from napari_cellsam.models.feature_store import Arrays
     from napari_cellsam.models.frame_features import FrameFeatures
     from napari_cellsam.models.steps import Steps
-    from napari_cellsam.types import AbsentImage, Image, SegmentOptions
+    from napari_cellsam.types import AbsentImage, Image
 
 __all__ = ["CellSizes"]
 
 _LOOK_SCORE = 0.3  # from which a detection counts in a look for the cells' size, whatever counts as a cell later
 _MEASURED = 48  # cells of a look whose areas are measured
 _MOST_KEPT = 4096
+_ALL = SegmentOptions(box_score=0.0)  # whatever the score, it is told
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +39,8 @@ class _Look:
 
     Attributes
     ----------
+    zoom
+        Pixels of the picture per pixel of the image.
     frame
         Where, and at what zoom.
     boxes
@@ -48,10 +51,28 @@ class _Look:
         Pixels of the image that were seen.
     """
 
+    zoom: float
     frame: Frame
     boxes: NDArray[np.float32]
     found: Detections
     area: float
+
+
+@dataclass(frozen=True, eq=False)
+class _Outlined:
+    """What outlines of some cells of a look say of all.
+
+    Attributes
+    ----------
+    trust
+        In the look.
+    slimness
+        Ratio of the cells' diameters by area, which training goes by, to those of their boxes. The box of a slanting
+        rod is far larger than the rod.
+    """
+
+    trust: float
+    slimness: float
 
 
 class CellSizes:
@@ -97,15 +118,26 @@ class CellSizes:
             try:
                 zoom = search.send((looks[zoom].found, looks[zoom].area))
             except StopIteration as end:
-                diameter: float | None = end.value
+                ranking: list[tuple[float, float]] = end.value
                 break
-        if diameter is not None:
-            wanted = self._backend.nominal_diameter / diameter
-            nearest = min(looks, key=lambda zoom: max(zoom / wanted, wanted / zoom))
-            diameter *= yield from self._slimness(image, looks[nearest], clahe)
+        diameter: float | None = (yield from self._choose(image, clahe, looks, ranking)) if ranking else None
         arrays = _pack(diameter)
         self._features.keep(self._features.key(*_parts(image_id, clahe)), arrays)
         return _unpack(arrays)  # rounded as after a restart, or parts of the image would lie elsewhere then
+
+    def _choose(
+        self, image: Image | AbsentImage, clahe: bool, looks: dict[float, _Look], ranking: list[tuple[float, float]]
+    ) -> Steps[float]:
+        """Return the diameter by area of the best look; rivals (zoom and diameter) are told apart by their outlines."""
+        outlined: dict[float, _Outlined] = {}
+        for zoom, _ in ranking if len(ranking) > 1 else ():
+            outlined[zoom] = yield from self._outline(image, looks[zoom], clahe)
+        _, diameter = max(ranking, key=lambda rival: outlined[rival[0]].trust) if outlined else ranking[0]
+        wanted = self._backend.nominal_diameter / diameter
+        nearest = min(looks, key=lambda zoom: max(zoom / wanted, wanted / zoom))
+        if nearest not in outlined:
+            outlined[nearest] = yield from self._outline(image, looks[nearest], clahe)
+        return diameter * outlined[nearest].slimness
 
     def _look(self, image: Image | AbsentImage, zoom: float, clahe: bool) -> Steps[_Look]:
         """Detect in the middle of the image at a zoom."""
@@ -118,25 +150,28 @@ class CellSizes:
         counted = scores >= _LOOK_SCORE
         area = float((region[2] - region[0]) * (region[3] - region[1]))
         found = Detections(frame.boxes_to_image(boxes[counted]), scores[counted])
-        return _Look(frame, boxes[counted], found, area)
+        return _Look(zoom, frame, boxes[counted], found, area)
 
-    def _slimness(self, image: Image | AbsentImage, look: _Look, clahe: bool) -> Steps[float]:
-        """Return the ratio of the cells' diameters by area, which training goes by, to those of their boxes.
-
-        The box of a slanting rod is far larger than the rod.
-        """
+    def _outline(self, image: Image | AbsentImage, look: _Look, clahe: bool) -> Steps[_Outlined]:
+        """Outline some cells of a look."""
         some = np.linspace(0, len(look.boxes) - 1, min(len(look.boxes), _MEASURED)).astype(int)
         if not len(some):
-            return 1.0
-        empty = np.zeros((0, 2), np.float32)
-        prompts = [PicturePrompt(empty, empty, box=look.boxes[i]) for i in some]
+            return _Outlined(0.0, 1.0)
         with one_step("look at the image"):
             features: Any = yield from self._features.steps(image, look.frame, clahe=clahe)
-        answers: list[Decoded] = yield from DecodeWork(self._backend).steps(features, prompts)
+        work = DecodeWork(self._backend)
+        answers: list[Decoded] = yield from work.steps(features, box_prompts(look.boxes[some]))
+        boxes, scores = look.found.boxes[some], look.found.scores[some]
+        sure = [
+            self._backend.cell_score(score, answer.predicted_iou, _ALL)
+            for score, answer in zip(scores.tolist(), answers, strict=True)
+        ]
+        _, trust = judge(Detections(boxes, np.array(sure, np.float32)), look.zoom, self._backend.nominal_diameter)
         areas = np.array([paste(answer, look.frame, image.shape, 0.5).area for answer in answers], float)
-        sides = look.found.boxes[some, 2:] - look.found.boxes[some, :2] + 1
+        sides = boxes[:, 2:] - boxes[:, :2] + 1
         ratios = np.sqrt(4 / np.pi * areas / np.maximum(sides, 1).prod(1))[areas > 0]
-        return float(np.median(ratios)) if len(ratios) else 1.0
+        slimness = float(np.median(ratios)) if len(ratios) else 1.0
+        return _Outlined(trust * len(look.boxes) / len(some) / look.area, slimness)
 
 
 def _parts(image_id: str, clahe: bool) -> tuple[object, ...]:

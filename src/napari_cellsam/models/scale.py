@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,19 +10,20 @@ import numpy as np
 if TYPE_CHECKING:
     from napari_cellsam.types import Detections
 
-__all__ = ["centre_region", "estimate_diameter", "search_diameter"]
+__all__ = ["centre_region", "judge", "search_diameter"]
 
 _FIRST_ZOOMS = (1.0, 0.5)
 _FURTHER_ZOOMS = (2.0, 0.25)  # where the first ones show nothing
 _CLOSE = 1.4  # a diameter within this factor of the nominal one needs no further look
 _MOST_LOOKS = 4  # that show cells
 _PRIOR_OCTAVES = 1.5  # pictures are taken so that cells are well seen: a strong zoom is unlikely
+_RIVAL = 0.5  # of the trust in the best look
 _TRUST_OCTAVES = 1.0  # how fast trust in a detection falls with its distance from the nominal size
 
 
 def search_diameter(
     nominal: float, limits: tuple[float, float] = (0.2, 3.0)
-) -> Generator[float, tuple[Detections, float], float | None]:
+) -> Generator[float, tuple[Detections, float], list[tuple[float, float]]]:
     """Search for the median diameter of the cells, by asking for looks.
 
     A detector is most sure of cells of the size that it was trained on, so the zoom at which it finds most, surest and
@@ -43,41 +44,45 @@ def search_diameter(
 
     Returns
     -------
-    float or None
-        Diameter in image pixels; None when no look found a cell.
+    list of tuple
+        Zoom, and median diameter in image pixels, of the look that is trusted most, then of its rivals: those trusted
+        at least half as much. Empty when no look found a cell.
     """
     answers: dict[float, tuple[float, float]] = {}
     waiting, further = list(_FIRST_ZOOMS), list(_FURTHER_ZOOMS)
     while waiting and sum(trust > 0 for trust, _ in answers.values()) < _MOST_LOOKS:
         zoom = waiting.pop(0)
         found, area = yield zoom
-        diameter, trust = _judge(found, zoom, nominal) if len(found) else (0.0, 0.0)
+        diameter, trust = judge(found, zoom, nominal)
         answers[zoom] = (trust / area, diameter)
         better = float(np.clip(nominal / diameter, *limits)) if diameter else zoom
         if all(max(better / z, z / better) > _CLOSE for z in (*answers, *waiting)):
             waiting.append(better)
         if not waiting and further and not any(trust for trust, _ in answers.values()):
             waiting.append(further.pop(0))
-    trust, diameter = max(answers.values())
-    return diameter if trust > 0 else None
+    ranking = sorted(((trust, zoom, diameter) for zoom, (trust, diameter) in answers.items()), reverse=True)
+    return [(zoom, diameter) for trust, zoom, diameter in ranking if trust > 0 and trust >= _RIVAL * ranking[0][0]]
 
 
-def estimate_diameter(
-    look: Callable[[float], tuple[Detections, float]], nominal: float, limits: tuple[float, float] = (0.2, 3.0)
-) -> float | None:
-    """Do the search with a function that looks; the parameters are those of `search_diameter`."""
-    search = search_diameter(nominal, limits)
-    zoom = next(search)
-    while True:
-        try:
-            zoom = search.send(look(zoom))
-        except StopIteration as end:
-            diameter: float | None = end.value
-            return diameter
+def judge(found: Detections, zoom: float, nominal: float) -> tuple[float, float]:
+    """Return the median diameter of cells, and how far to trust it.
 
+    Parameters
+    ----------
+    found
+        Boxes in image pixels, with scores.
+    zoom
+        At which they were found.
+    nominal
+        Diameter in picture pixels that the detector was trained around.
 
-def _judge(found: Detections, zoom: float, nominal: float) -> tuple[float, float]:
-    """Return the median diameter in image pixels and how far to trust it."""
+    Returns
+    -------
+    tuple of float
+        Diameter in image pixels, and a trust that grows with the cells' number; 0 and 0 without a cell.
+    """
+    if not len(found):
+        return 0.0, 0.0
     sides = found.boxes[:, 2:] - found.boxes[:, :2] + 1
     # The area of an ellipse in its box.
     diameters = np.sqrt(np.maximum(sides, 1).prod(1))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_cellsam.models.backend import Decoded, PicturePrompt
+from napari_cellsam.models.backend import Decoded, box_prompts
 from napari_cellsam.models.mask_windows import lay_over
 from napari_cellsam.models.steps import Aside
 
@@ -56,19 +56,14 @@ class Looks:
 
     def outline_steps(self, decode: DecodeWork, boxes: NDArray[np.float32], threshold: float) -> Steps[list[Decoded]]:
         """Return one mask per box; parameters as of `Backend.decode`."""
-        answers: list[Decoded] = yield from decode.steps(self._features, _prompts(boxes), threshold=threshold)
+        answers: list[Decoded] = yield from decode.steps(self._features, box_prompts(boxes), threshold=threshold)
         if self._turned is None:
             return answers
-        prompts = _prompts(turned_boxes(boxes, self._size))
+        prompts = box_prompts(turned_boxes(boxes, self._size))
         others: list[Decoded] = yield from decode.steps(self._turned, prompts, threshold=threshold)
         pairs = list(zip(answers, others, strict=True))
         means: list[Decoded] = yield Aside(lambda: [averaged(answer, other, self._size) for answer, other in pairs])
         return means
-
-
-def _prompts(boxes: NDArray[np.float32]) -> list[PicturePrompt]:
-    empty = np.zeros((0, 2), np.float32)
-    return [PicturePrompt(empty, empty, box=box) for box in boxes]
 
 
 def turned_boxes(boxes: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:

@@ -44,8 +44,8 @@ class BoxEdits:
 class BoxLayer:
     """A shapes layer of ours with numbered boxes.
 
-    ``edited`` is emitted with a `BoxEdits`; ``drawn`` when boxes were drawn or removed; ``removed`` when the user removes
-    the layer.
+    ``edited`` is emitted with a `BoxEdits`; ``drawn`` when boxes were drawn or taken away; ``removed`` when the user
+    removes the layer.
 
     Parameters
     ----------
