@@ -123,12 +123,15 @@ def test_options_reach_the_model_and_the_reader(run, model, tmp_path):
         "0.3",
         "--min-area",
         "9",
+        "--mask-threshold",
+        "0.7",
     ]
     assert run("segment", tmp_path / "a.tif", *arguments).code == 0
     assert model.loaded == [("mine", "cpu", "fp32")]
     image, options = model.images[0], model.options[0]
     assert (image.pixels[0, 0].tolist(), image.nuclear, image.cell) == ([7, 0], 0, 1)
     assert (options.diameter, options.scaling, options.box_score, options.min_area) == (30, "squash", 0.3, 9)
+    assert options.mask_threshold == 0.7
 
 
 def test_what_is_not_said_is_left_to_the_model(run, model, picture, tmp_path):
@@ -165,6 +168,7 @@ def test_a_channel_that_does_not_exist_is_an_error_of_its_file(run, model, pictu
         ["a.png", "--diameter", "nan"],
         ["a.png", "--box-score", "1.5"],
         ["a.png", "--min-area", "-1"],
+        ["a.png", "--mask-threshold", "1"],
         ["a.png", "--plane", "Z"],
         ["a.png", "--scaling", "stretch"],
         ["a.png", "--precision", "fp8"],

@@ -22,6 +22,7 @@ CHOSEN = Preferences(
     diameter=31.5,
     min_area=1_500_000,
     looks=1,
+    mask_threshold=0.7,
     rule="replace",
     training_minutes=12.5,
     use_better=False,
@@ -224,6 +225,7 @@ def test_where_nothing_can_be_written_preferences_count_for_this_run(tmp_path):
         {"diameter": -1.0},
         {"min_area": -1},
         {"looks": 3},
+        {"mask_threshold": 1.0},
         {"keys": {"undo": "gibberish"}},
     ],
     ids=str,
@@ -234,7 +236,9 @@ def test_nonsense_is_refused(wrong):
 
 
 def test_preferences_say_how_images_are_segmented():
-    assert CHOSEN.options == SegmentOptions(box_score=0.35, diameter=31.5, min_area=1_500_000, looks=1)
+    assert CHOSEN.options == SegmentOptions(
+        box_score=0.35, diameter=31.5, min_area=1_500_000, looks=1, mask_threshold=0.7
+    )
     assert Preferences().options == SegmentOptions(diameter="auto")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -63,6 +63,9 @@ def segment(  # noqa: PLR0913 - each argument is an option of the command
     box_score: Annotated[float | None, typer.Option(help="Score from which a cell counts, 0 to 1.")] = None,
     min_area: Annotated[int | None, typer.Option(help="Smallest cell in pixels.")] = None,
     looks: Annotated[int | None, typer.Option(help="Look once, or twice: better, and slower.")] = None,
+    mask_threshold: Annotated[
+        float, typer.Option(help="Probability from which a pixel belongs to a cell: more for tighter outlines.")
+    ] = 0.5,
     save_outlines: Annotated[bool, typer.Option("--save-outlines", help="Also write <stem>_outlines.png.")] = False,
     save_table: Annotated[bool, typer.Option("--save-table", help="Also write <stem>_cells.csv.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
@@ -74,7 +77,8 @@ def segment(  # noqa: PLR0913 - each argument is an option of the command
     """
     from napari_cellsam.cli.batch import Batch, Outputs, Reading
 
-    options = _options(diameter, scaling, box_score, min_area, looks)
+    chosen = {"box_score": box_score, "min_area": min_area, "looks": looks, "mask_threshold": mask_threshold}
+    options = _options(diameter, scaling, chosen)
     sources = _sources(files or [], sample, Reading(nuclear, cell, rgb, _plane(plane or []), scene))
     outputs = Outputs(output, save_outlines, save_table, overwrite)
     with _segmenter(model, server, token_file, device, precision) as (segmenter, name):
@@ -110,17 +114,11 @@ def _segmenter(
         yield client, model or offered[0]
 
 
-def _options(
-    diameter: str | None, scaling: Scaling | None, box_score: float | None, min_area: int | None, looks: int | None
-) -> SegmentOptions:
+def _options(diameter: str | None, scaling: Scaling | None, others: dict[str, Any]) -> SegmentOptions:
     """Return the options; nonsense is a usage error."""
     try:
         return SegmentOptions(
-            box_score=box_score,
-            diameter=_diameter(diameter),
-            scaling=None if scaling is None else scaling.value,
-            min_area=min_area,
-            looks=looks,
+            diameter=_diameter(diameter), scaling=None if scaling is None else scaling.value, **others
         )
     except OptionError as error:
         raise typer.BadParameter(str(error)) from error

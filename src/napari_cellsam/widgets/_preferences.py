@@ -27,7 +27,7 @@ RULES: tuple[Rule, ...] = get_args(Rule)
 """All rules."""
 
 _WORDS = {"decode_at_home": get_args(Mode), "rule": RULES}
-_OPTIONS = ("box_score", "diameter", "min_area", "looks")  # of `SegmentOptions`
+_OPTIONAL = ("box_score", "diameter", "min_area", "looks")  # options for which the model has a default
 _DEFAULT = "default"
 """Written where the model's own default counts; napari's settings have no None."""
 
@@ -46,7 +46,7 @@ class Preferences:
         Where clicks on a server's images are decoded, as for `HomeDecoding`.
     hover
         Whether the cell under the moving cursor is outlined, where the model is fast enough.
-    box_score, diameter, min_area, looks
+    box_score, diameter, min_area, looks, mask_threshold
         As in `SegmentOptions`.
     rule
         ``"fill"`` keeps all cells that are there, ``"replace"`` only those that a person touched;
@@ -67,6 +67,7 @@ class Preferences:
     diameter: float | Literal["auto", "native"] | None = "auto"
     min_area: int | None = None
     looks: int | None = None
+    mask_threshold: float = 0.5
     rule: Rule = "fill"
     training_minutes: float = 6.0
     use_better: bool = True
@@ -90,8 +91,8 @@ class Preferences:
     @property
     def options(self) -> SegmentOptions:
         """How images are segmented."""
-        chosen = {name: getattr(self, name) for name in _OPTIONS}
-        return SegmentOptions(**chosen)
+        chosen = {name: getattr(self, name) for name in _OPTIONAL}
+        return SegmentOptions(mask_threshold=self.mask_threshold, **chosen)
 
 
 class PreferenceStore:
@@ -191,6 +192,7 @@ _READERS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "diameter": ("segmentation", _optional(float, "auto", "native")),
     "min_area": ("segmentation", _optional(int)),
     "looks": ("segmentation", _optional(int)),
+    "mask_threshold": ("segmentation", float),
     "rule": ("segmentation", str),
     "training_minutes": ("training", float),
     "use_better": ("training", bool),
@@ -211,7 +213,7 @@ def _to_nested(preferences: Preferences) -> Nested:
 def _written(name: str, value: Any) -> Any:
     if value is None:
         return _DEFAULT
-    return str(value) if name in _OPTIONS else value
+    return str(value) if name in _OPTIONAL else value
 
 
 def _from_nested(nested: Nested) -> Preferences:
