@@ -191,20 +191,22 @@ class CompactBackend:
         windows = window_around(self._boxes_for(features, prompts))
         n_slots = self._n_slots(prompts[0])
         points, labels = (np.stack(parts) for parts in zip(*(_points_of(p, n_slots) for p in prompts), strict=True))
-        previous, told = torch.zeros(n, 1, side, side), torch.zeros(n, dtype=torch.bool)
+        previous = told = None
         for i, prompt in enumerate(prompts):
             if prompt.logits is None or prompt.window is None:
                 continue
             window = with_room(prompt.window, prompt.logits, prompt.inside)
             logits = lay_over(prompt.logits, prompt.window, window, (side, side))
+            if previous is None or told is None:
+                previous, told = torch.zeros(n, 1, side, side), torch.zeros(n, dtype=torch.bool)
             windows[i], previous[i, 0], told[i] = torch.from_numpy(window), torch.from_numpy(logits), True
         return WindowPrompts(
             torch.zeros(n, dtype=torch.long, device=self.device),
             windows.to(self.device),
             torch.from_numpy(points).to(self.device),
             torch.from_numpy(labels).to(self.device),
-            previous.to(self.device),
-            told.to(self.device),
+            None if previous is None else previous.to(self.device),
+            None if told is None else told.to(self.device),
         )
 
     def _n_slots(self, prompt: PicturePrompt) -> int:

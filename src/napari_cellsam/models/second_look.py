@@ -132,8 +132,11 @@ def averaged(answer: Decoded, turned: Decoded, size: tuple[int, int]) -> Decoded
 
 def _iou(boxes: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the IoU ``(N, M)`` of boxes, whose corners are centres of their outermost pixels."""
-    low = np.maximum(boxes[:, None, :2], others[None, :, :2])
-    high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
-    shared = np.clip(high - low + 1, 0, None).prod(-1)
+    shared = np.ones((len(boxes), len(others)), np.float32)
+    for low, high in ((0, 2), (1, 3)):
+        side = np.minimum(boxes[:, None, high], others[None, :, high])
+        side -= np.maximum(boxes[:, None, low], others[None, :, low])
+        side += 1
+        shared *= np.clip(side, 0, None, out=side)
     areas, their_areas = (np.clip(b[:, 2:] - b[:, :2] + 1, 1e-6, None).prod(-1) for b in (boxes, others))
     return np.asarray(shared / (areas[:, None] + their_areas[None] - shared), np.float32)

@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 import torch
+from segment_anything.modeling.transformer import Attention
 
 from napari_cellsam.models.network.compact import CompactCellSam, CompactConfig
-from napari_cellsam.models.network.window_decoder import WindowPrompts, _marks, window_around
+from napari_cellsam.models.network.window_decoder import FewTokensAttention, WindowPrompts, _marks, window_around
 
 
 @pytest.fixture
@@ -152,3 +153,16 @@ def test_moving_picture_window_and_prompt_together_changes_nothing(model):
         asked = prompts([[30.0 + shift] * 2 + [70.0 + shift] * 2], [[[45.0 + shift, 50.0 + shift]]], [[1]])
         answers.append(model.masks(features.embedding, features.fine, asked)[0])
     torch.testing.assert_close(*answers, rtol=1e-3, atol=2e-3)  # a pixel too far makes 4.5e-3
+
+
+@pytest.mark.parametrize(("n_queries", "n_keys"), [(3, 64), (64, 3), (3, 3)])
+def test_attention_to_few_tokens_is_that_of_segment_anything(n_queries, n_keys):
+    theirs, ours = Attention(32, 4, 2), FewTokensAttention(32, 4, 2)
+    ours.load_state_dict(theirs.state_dict())
+    query, key, value = torch.randn(2, n_queries, 32), torch.randn(2, n_keys, 32), torch.randn(2, n_keys, 32)
+    torch.testing.assert_close(ours(query, key, value), theirs(query, key, value))
+
+
+def test_the_decoder_attends_to_few_tokens(model):
+    kinds = {type(module) for module in model.masks.modules() if isinstance(module, Attention)}
+    assert kinds == {FewTokensAttention}

@@ -35,20 +35,21 @@ def test_windows_are_cut_as_by_grid_sample():
     y = low[..., 1, None] + step * size[..., 1, None] - 0.5
     points = torch.stack((x[:, :, None].expand(-1, -1, n, -1), y[..., None].expand(-1, -1, -1, n)), -1)
     expected = reference(features, points.flatten(1, 3), 4).unflatten(1, (2, n, n)).movedim(-1, 2)
-    torch.testing.assert_close(cut_windows(features, windows, 4, n), expected)
+    cut = cut_windows(features, torch.tensor([1, 0, 1, 0]), windows[[1, 0, 1, 0], [1, 0, 0, 1]], 4, n)
+    torch.testing.assert_close(cut, expected[[1, 0, 1, 0], [1, 0, 0, 1]])
 
 
 def test_the_window_of_a_whole_picture_is_the_picture():
     features = torch.randn(1, 2, 4, 4)
-    cut = cut_windows(features, torch.tensor([[[0.0, 0.0, 32.0, 32.0]]]), 8, 4)
-    torch.testing.assert_close(cut[:, 0], features)
+    cut = cut_windows(features, torch.zeros(1, dtype=torch.long), torch.tensor([[0.0, 0.0, 32.0, 32.0]]), 8, 4)
+    torch.testing.assert_close(cut, features)
 
 
 def test_gradients_reach_the_features():
     features = torch.randn(1, 2, 4, 4, requires_grad=True)
     (
         sample_at(features, torch.tensor([[[9.0, 9.0]]]), 8).sum()
-        + cut_windows(features, torch.ones(1, 1, 4) * 3, 8, 2).sum()
+        + cut_windows(features, torch.zeros(1, dtype=torch.long), torch.ones(1, 4) * 3, 8, 2).sum()
     ).backward()
     assert (features.grad != 0).any()
 
@@ -82,4 +83,4 @@ def test_a_point_that_is_no_number_breaks_nothing():
 def test_of_nothing_there_are_no_samples():
     features = torch.randn(2, 3, 4, 5)
     assert sample_at(features, torch.zeros(2, 0, 2), 8).shape == (2, 0, 3)
-    assert cut_windows(features, torch.zeros(2, 0, 4), 8, 6).shape == (2, 0, 3, 6, 6)
+    assert cut_windows(features, torch.zeros(0, dtype=torch.long), torch.zeros(0, 4), 8, 6).shape == (0, 3, 6, 6)

@@ -30,18 +30,23 @@ def sample_at(features: Tensor, points_xy: Tensor, stride: int) -> Tensor:
     Tensor
         ``(B, N, C)``.
     """
-    return _sample((points_xy + 0.5) / stride - 0.5, features)
+    batch, n = points_xy.shape[:2]
+    picture = torch.arange(batch, device=points_xy.device).repeat_interleave(n)
+    x, y = ((points_xy.flatten(0, 1) + 0.5) / stride - 0.5).unbind(-1)
+    return _sample(x, y, picture, features).view(batch, n, features.shape[1])
 
 
-def cut_windows(features: Tensor, windows: Tensor, stride: int, n: int) -> Tensor:
+def cut_windows(features: Tensor, picture: Tensor, windows: Tensor, stride: int, n: int) -> Tensor:
     """Return features evenly over windows; outside the picture its border goes on.
 
     Parameters
     ----------
     features
         ``(B, C, H, W)``.
+    picture
+        ``(K,)`` index of the picture in the batch.
     windows
-        ``(B, K, 4)`` x0, y0, x1, y1: outer edges in pixels of the picture.
+        ``(K, 4)`` x0, y0, x1, y1: outer edges in pixels of the picture.
     stride
         Pixels of the picture per step of the grid.
     n
@@ -50,33 +55,32 @@ def cut_windows(features: Tensor, windows: Tensor, stride: int, n: int) -> Tenso
     Returns
     -------
     Tensor
-        ``(B, K, C, n, n)``.
+        ``(K, C, n, n)``, channels last in memory.
     """
     step = (torch.arange(n, device=windows.device) + 0.5) / n
-    at = (windows[..., None, :2] + step[:, None] * (windows[..., None, 2:] - windows[..., None, :2])) / stride - 0.5
-    rows, columns = at[..., 1, None].expand(-1, -1, n, n), at[..., None, :, 0].expand(-1, -1, n, n)  # (B, K, n, n)
-    samples = _sample(torch.stack((columns, rows), -1).flatten(1, 3), features)
-    return samples.view(*windows.shape[:2], n, n, features.shape[1]).permute(0, 1, 4, 2, 3)
+    at = (windows[:, None, :2] + step[:, None] * (windows[:, None, 2:] - windows[:, None, :2])) / stride - 0.5
+    samples = _sample(at[:, None, :, 0], at[:, :, None, 1], picture[:, None, None], features)
+    return samples.view(-1, n, n, features.shape[1]).permute(0, 3, 1, 2)
 
 
-def _sample(at: Tensor, features: Tensor) -> Tensor:
-    """Return features ``(B, N, C)`` at ``(B, N, 2)`` x, y in steps of the grid, kept on the grid."""
-    batch, channels, height, width = features.shape
-    last = torch.tensor((width - 1, height - 1), device=at.device)
-    at = torch.minimum(
-        at.nan_to_num().clamp(min=0), last
-    )  # no number has no pixel: a network that diverged gives those
-    first = at.floor().long().minimum((last - 1).clamp(min=0))
-    right, below = (at - first).unbind(-1)
-    weights = torch.stack(((1 - below) * (1 - right), (1 - below) * right, below * (1 - right), below * right), -1)
-    picture = torch.arange(batch, device=at.device)[:, None] * (height * width)
-    corner = picture + first[..., 1] * width + first[..., 0]
+def _sample(x: Tensor, y: Tensor, picture: Tensor, features: Tensor) -> Tensor:
+    """Return features ``(N, C)`` at x, y in steps of the grid, kept on the grid, of pictures; all three broadcast."""
+    height, width = features.shape[2:]
+    (left, right), (above, below) = _between(x, width), _between(y, height)
+    weights = torch.stack([down * across for down in (1 - below, below) for across in (1 - right, right)], -1)
+    corner = (picture * height + above) * width + left
     to_right, to_below = min(width - 1, 1), min(height - 1, 1) * width
     pixels = torch.stack((corner, corner + to_right, corner + to_below, corner + to_right + to_below), -1)
     table = features.permute(0, 2, 3, 1).flatten(0, 2)  # (B * H * W, C)
     add_up = _bagged if table.device.type == "cpu" else _gathered
-    sums = add_up(table, pixels.flatten(0, 1), weights.flatten(0, 1).to(table.dtype))
-    return sums.view(*at.shape[:2], channels)
+    return add_up(table, pixels.view(-1, 4), weights.to(table.dtype).view(-1, 4))
+
+
+def _between(at: Tensor, n: int) -> tuple[Tensor, Tensor]:
+    """Return the pixel before each place on a line of ``n``, and how far behind it the place is."""
+    at = at.nan_to_num().clamp(0, n - 1)  # no number has no pixel: a network that diverged gives those
+    first = at.floor().long().clamp(max=max(n - 2, 0))
+    return first, at - first
 
 
 def _bagged(table: Tensor, rows: Tensor, weights: Tensor) -> Tensor:
