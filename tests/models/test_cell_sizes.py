@@ -7,6 +7,7 @@ import pytest
 from tests.test_engine import DiscBackend, discs, lattice
 
 from napari_cellsam.errors import ImageNotCachedError
+from napari_cellsam.models import cell_sizes
 from napari_cellsam.models.backend import Decoded
 from napari_cellsam.models.cell_sizes import CellSizes
 from napari_cellsam.models.feature_store import MemoryStore
@@ -37,6 +38,16 @@ def test_a_size_is_the_same_after_a_restart_and_needs_no_pixels(image):
     assert run_steps(again.steps(absent(image), AUTO)) == found
     assert (found is None) == (image is EMPTY)
     assert backend.sizes == []
+
+
+def test_a_size_that_was_found_otherwise_is_not_used(monkeypatch):
+    key_of = {}
+    for method in (1, cell_sizes._METHOD):
+        monkeypatch.setattr(cell_sizes, "_METHOD", method)
+        known, _ = sizes()
+        run_steps(known.steps(IMAGE, AUTO))
+        key_of[method], _ = known.packed(IMAGE, clahe=False)
+    assert len(set(key_of.values())) == 2
 
 
 def test_a_size_is_looked_for_once():

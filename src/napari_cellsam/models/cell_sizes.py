@@ -30,6 +30,7 @@ __all__ = ["CellSizes"]
 _LOOK_SCORE = 0.3  # from which a detection counts in a look for the cells' size, whatever counts as a cell later
 _MEASURED = 48  # cells of a look whose areas are measured
 _MOST_KEPT = 4096
+_METHOD = 2  # of estimating: what an earlier version of this program kept on disk is not used any more
 _ALL = SegmentOptions(box_score=0.0)  # whatever the score, it is told
 
 
@@ -176,7 +177,7 @@ class CellSizes:
 
 def _parts(image_id: str, clahe: bool) -> tuple[object, ...]:
     """Return what names an image's diameter in the store."""
-    return "diameter", image_id, clahe
+    return "diameter", _METHOD, image_id, clahe
 
 
 def _pack(diameter: float | None) -> Arrays:
