@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import groupby, islice
@@ -60,6 +61,7 @@ class CompactBackend:
                 if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
                     module.to(dtype)
         self.device, self.dtype = device, dtype
+        self._last_tokens: tuple[weakref.ref[Tensor], Tensor] | None = None
         self.precision = str(dtype).removeprefix("torch.")
         self.side = model.config.field
         self.nominal_diameter = model.config.diameter
@@ -229,7 +231,9 @@ class CompactBackend:
         if clicked:
             clicks = [torch.from_numpy(prompts[i].inside.copy()) for i in clicked]
             points = torch.cat(clicks)[None].to(self.device)
-            seen = self.model.find(features.features, features.maps, points, alone=True).boxes[-1][0].float().cpu()
+            tokens = self._tokens(features)
+            found = self.model.find(features.features, features.maps, points, alone=True, tokens=tokens)
+            seen = found.boxes[-1][0].float().cpu()
             for i, own, at in zip(clicked, seen.split([len(at) for at in clicks]), clicks, strict=True):
                 mean = own.mean(0)
                 boxes[i] = torch.cat((torch.minimum(mean[:2], at.amin(0)), torch.maximum(mean[2:], at.amax(0))))
@@ -237,6 +241,13 @@ class CompactBackend:
             if prompt.box is not None:
                 boxes[i] = torch.from_numpy(prompt.box.copy())
         return boxes
+
+    def _tokens(self, features: _Encoded) -> Tensor:
+        """Return what CellFinder looks at: one click follows another into the same part of an image."""
+        wide = features.features.wide
+        if self._last_tokens is None or self._last_tokens[0]() is not wide:
+            self._last_tokens = weakref.ref(wide), self.model.tokens(features.features)
+        return self._last_tokens[1]
 
 
 def _tensors(features: _Encoded) -> Iterator[tuple[str, Tensor]]:

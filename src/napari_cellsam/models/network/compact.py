@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
@@ -201,6 +202,11 @@ class CompactCellSam(nn.Module):
         maps: DenseMaps = self.proposals(features.fine)
         return maps
 
+    def tokens(self, features: Features, origin: Tensor | None = None) -> Tensor:
+        """Return what CellFinder looks at, ``(B, H / 16, W / 16, C)``; ``origin`` as for `find`."""
+        tokens = F.avg_pool2d(features.wide, _TOKEN_STRIDE // _WIDE_STRIDE)
+        return self.cellfinder.encode(tokens, self._centres(tokens.shape[-2:], features.wide, origin))
+
     def find(
         self,
         features: Features,
@@ -209,6 +215,7 @@ class CompactCellSam(nn.Module):
         origin: Tensor | None = None,
         *,
         alone: bool = False,
+        tokens: Tensor | None = None,
     ) -> Found:
         """Let CellFinder judge anchor points.
 
@@ -222,27 +229,23 @@ class CompactCellSam(nn.Module):
             ``(2,)`` offset in pixels of the position codes; training draws it at random, so that no place is special.
         alone
             Whether every point is judged as if it were the only one: a click has no rivals.
+        tokens
+            What `tokens` returned for these features, if that is known.
 
         Returns
         -------
         Found
             Logits and boxes after every decoder layer.
         """
-        offset = torch.zeros(2, device=points.device) if origin is None else origin
-        tokens = F.avg_pool2d(features.wide, _TOKEN_STRIDE // _WIDE_STRIDE)
-        height, width = tokens.shape[-2:]
-        centres = (
-            (self._centres(width, points) + offset[0]) / self.config.code_period,
-            (self._centres(height, points) + offset[1]) / self.config.code_period,
-        )
-        grid = self.cellfinder.encode(tokens, centres)
+        grid = self.tokens(features, origin) if tokens is None else tokens
         queries = self.cellfinder.pattern.weight + self.query_token(
             sample_at(grid.permute(0, 3, 1, 2), points, _TOKEN_STRIDE)
         )
         queries = queries + self.query_wide(sample_at(features.wide, points, _WIDE_STRIDE))
         queries = queries + self.query_fine(sample_at(features.fine, points, _FINE_STRIDE))
         dense = sample_at(torch.cat((maps.centre, maps.extent), 1), points, _FINE_STRIDE).detach()
-        anchors = (points + offset) / self.config.code_period
+        anchors = (points if origin is None else points + origin) / self.config.code_period
+        centres = self._centres(grid.shape[1:3], points, origin)
         states = self.cellfinder.decode(grid, centres, anchors, queries, alone=alone)
         return self._read(points, dense, states)
 
@@ -261,7 +264,12 @@ class CompactCellSam(nn.Module):
             centre, size = centre.detach(), size.detach()
         return Found(points, logits, boxes)
 
-    @staticmethod
-    def _centres(n: int, like: Tensor) -> Tensor:
-        """Return the pixel coordinates of token centres."""
-        return torch.arange(n, dtype=torch.float32, device=like.device) * _TOKEN_STRIDE + (_TOKEN_STRIDE - 1) / 2
+    def _centres(self, shape: Sequence[int], like: Tensor, origin: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return x and y of the centres of tokens ``(H, W)``, in units of the position codes."""
+        height, width = (
+            torch.arange(n, dtype=torch.float32, device=like.device) * _TOKEN_STRIDE + (_TOKEN_STRIDE - 1) / 2
+            for n in shape
+        )
+        if origin is not None:
+            width, height = width + origin[0], height + origin[1]
+        return width / self.config.code_period, height / self.config.code_period
