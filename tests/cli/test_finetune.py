@@ -44,12 +44,14 @@ def test_a_model_is_made_and_described(run, weights, cells):
     ended = run("finetune", cells, *options(weights))
     assert ended.code == 0
     assert "judged on 9 held-out cells" in ended.out
+    assert "outlines: as before" in ended.out
     assert "F1 at IoU 0.6:" in ended.out
     assert "added mine-1" in ended.out
     assert "before  step 0" in ended.err
     about = run("models", "info", "mine-1").out
     assert "made from: " in about
     assert "judged on: 9 held-out cells of 1 pictures" in about
+    assert "outlines: as before" in about
 
 
 @pytest.mark.slow

@@ -127,6 +127,17 @@ def test_only_what_is_to_learn_changes(make, tiny_config, options, changed):
     assert {name.split(".")[0] for name in state.best if not torch.equal(state.best[name], before[name])} == changed
 
 
+@pytest.mark.parametrize("judges_start", [True, False])
+def test_what_a_run_begins_with_may_be_the_best(make, tiny_config, judges_start):
+    learner, ruinous = fresh(tiny_config), replace(OPTIONS, steps=2, n_checks=1, rate=1.0)
+    before = {name: tensor.clone() for name, tensor in learner.network.state_dict().items()}
+    seen = []
+    state = run_steps(make(ruinous, learner=learner, judges_start=judges_start).steps(), seen.append)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in state.best.items()) == judges_start
+    checked = [step.step for step in seen if isinstance(step, TrainingProgress) and step.stage == "checking"]
+    assert checked == ([0, 2] if judges_start else [2])
+
+
 @pytest.mark.parametrize(
     "wanted",
     [

@@ -10,7 +10,7 @@ from tests.training.teaching import disc_picture
 
 from napari_cellsam.engine import Model
 from napari_cellsam.models.steps import Advance, Aside, Found, run_steps
-from napari_cellsam.training import judging
+from napari_cellsam.training import clicks, judging
 from napari_cellsam.training.judging import evaluate_pair, figures_of, judge_steps
 from napari_cellsam.training.lessons import known_labels
 from napari_cellsam.types import Mask
@@ -118,7 +118,7 @@ def click(masks, known):
     """Return the IoUs of masks that a model answers to clicks."""
 
     class Answers:
-        def ask(self, prompts):
+        def ask(self, prompts, options):
             self.prompts = prompts
             return prompts
 
@@ -141,6 +141,6 @@ def test_a_click_that_finds_nothing_has_an_iou_of_zero():
 
 
 def test_of_very_many_cells_some_are_clicked(model, monkeypatch):
-    monkeypatch.setattr(judging, "_MOST_CLICKS", 4)
+    monkeypatch.setattr(clicks, "_MOST_CLICKS", 4)
     one, other = (run_steps(judge_steps(model, [disc_picture(1)])) for _ in range(2))
     assert len(one.pictures[0].click_ious) == 4 and one == other

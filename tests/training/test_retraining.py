@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from safetensors.torch import load_file
@@ -11,7 +13,9 @@ from napari_cellsam.engine import load_model
 from napari_cellsam.errors import DatasetError, ModelError
 from napari_cellsam.models.registry import find_model, find_weights
 from napari_cellsam.models.steps import run_steps
+from napari_cellsam.models.weights import load_network
 from napari_cellsam.settings import training_dir
+from napari_cellsam.training import retraining
 from napari_cellsam.training.lessons import Lessons, picture_hash
 from napari_cellsam.training.release import save_release
 from napari_cellsam.training.retraining import Retraining, retrain_steps
@@ -57,6 +61,23 @@ def test_only_the_curves_are_left_behind(parent, lessons):
     run_steps(retrain_steps(task_of(parent, lessons)))
     left = [path.name for path in (training_dir() / "mine-1").iterdir() if path.is_file()]
     assert left == ["curves.jsonl"]
+
+
+def test_outlines_begin_as_tight_as_people_draw_them(parent, lessons, monkeypatch):
+    asked = []
+
+    def tighter(model, pictures):
+        asked.append(pictures)
+        yield None
+        return 0.75
+
+    monkeypatch.setattr(retraining, "tightness_steps", tighter)
+    record = run_steps(retrain_steps(task_of(parent, lessons)))
+    assert asked == [lessons.train], "nothing is fitted to what judges"
+    assert (record.outline_shift, record.outlines) == (0.75, "tighter")
+    assert load_network(find_weights("mine-1")).model.config.outline_shift == 0.75
+    run_steps(retrain_steps(replace(task_of(parent, lessons, "mine-2"), parent="mine-1")))
+    assert load_network(find_weights("mine-2")).model.config.outline_shift == 1.5
 
 
 def test_both_models_are_judged_before_anything_is_registered(parent, lessons):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from tests.widgets.conftest import record_of
@@ -58,3 +59,10 @@ def test_each_held_out_picture_has_its_own_figures_and_no_name_is_taken_for_html
     named = PictureFigures("<b>", 12, 6, 0, 6)
     odd = type(record)(**{**vars(record), "after": Figures((named,))})
     assert "&lt;b&gt;" in pictures_table(odd) and "n/a → 0.667" in pictures_table(odd)
+
+
+@pytest.mark.parametrize(("shift", "words"), [(0.75, "tighter, as you draw"), (-0.5, "wider, as you draw")])
+def test_how_outlines_have_changed_is_told(shift, words):
+    record = record_of()
+    assert "Outlines" not in figures_table(record)
+    assert words in figures_table(replace(record, outline_shift=shift))

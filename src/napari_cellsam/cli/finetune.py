@@ -89,6 +89,7 @@ def _show(record: TrainingRecord) -> None:
     typer.echo(f"{record.steps} steps in {record.seconds:.0f} s, judged on {after.n_cells} held-out cells")
     typer.echo(f"F1 at IoU 0.6: {before.f1:.3f} before, {after.f1:.3f} after")
     typer.echo(f"IoU after one click: {before.click_iou:.3f} before, {after.click_iou:.3f} after")
+    typer.echo(f"outlines: {record.outlines}")
     if not record.is_better:
         typer.echo("the new model is no better; correct more images, or train longer", err=True)
 

@@ -60,6 +60,7 @@ def _describe(spec: ModelSpec) -> None:
         typer.echo(f"judged on: {after.n_cells} held-out cells of {len(record.judged_on)} pictures")
         typer.echo(f"F1 at IoU 0.6: {before.f1:.3f} before, {after.f1:.3f} after")
         typer.echo(f"IoU after one click: {before.click_iou:.3f} before, {after.click_iou:.3f} after")
+        typer.echo(f"outlines: {record.outlines}")
 
 
 @models.command()

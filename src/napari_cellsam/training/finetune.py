@@ -76,6 +76,8 @@ class Finetuning:
         Where its checkpoint is.
     is_stopped
         Asked between steps whether to end with the best so far.
+    judges_start
+        Whether the weights before the first step are judged, and may be the best ones.
     clock
         Seconds from some moment on.
 
@@ -93,10 +95,11 @@ class Finetuning:
         place: FinetuningPlace,
         *,
         is_stopped: Callable[[], bool] = lambda: False,
+        judges_start: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._learner, self._lessons, self._options, self._place = learner, lessons, options, place
-        self._is_stopped, self._clock = is_stopped, clock
+        self._is_stopped, self._judges_start, self._clock = is_stopped, judges_start, clock
         self.n_at_once = min(learner.n_at_once, options.batch)
 
     def steps(self) -> Steps[FinetuneState]:
@@ -165,6 +168,8 @@ class Finetuning:
         options = self._options
         if self._is_over(state):
             return state.checked_step < state.step
+        if self._judges_start and not state.step and not state.best:
+            return True
         if options.steps:  # regardless of time, so that the same run again chooses the same weights
             return (state.step - state.checked_step) * options.n_checks >= options.steps
         is_cheap = state.checking_s <= _MOST_CHECKING * state.spent_s

@@ -9,9 +9,8 @@ import numpy as np
 
 from napari_cellsam.metrics.matching import match_labels
 from napari_cellsam.models.steps import Aside, Found, Steps, run_steps
+from napari_cellsam.training.clicks import click_steps
 from napari_cellsam.training.lessons import known_labels
-from napari_cellsam.training.validation import click_centres
-from napari_cellsam.types import Prompt
 from napari_cellsam.types.finetuning import Figures, PictureFigures
 
 if TYPE_CHECKING:
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["evaluate_pair", "figures_of", "judge_steps"]
 
 _IOU = 0.6  # DeepCell's, as in the CellSAM paper
-_MOST_CLICKS = 200  # per picture; of more cells some are drawn
 
 
 def evaluate_pair(old: Model, new: Model, pictures: Sequence[RetrainingPicture]) -> tuple[Figures, Figures]:
@@ -126,16 +124,10 @@ def _found(model: Model, image: Image) -> Generator[Any, Any, NDArray[np.int32]]
 
 def _click_ious(model: Model, image: Image, known: NDArray[np.int32]) -> Generator[Any, Any, tuple[float, ...]]:
     """Return the IoU of each known cell's mask after one click at its centre, where the truth is known."""
-    numbers, centres = click_centres(np.maximum(known, 0))
-    if len(numbers) > _MOST_CLICKS:
-        drawn = np.random.default_rng(0).choice(len(numbers), _MOST_CLICKS, replace=False)
-        numbers, centres = numbers[drawn], centres[drawn]
-    if len(numbers) == 0:
-        return ()
-    [masks] = yield from model.prompt_steps(image, [model.ask([Prompt(inside=[centre]) for centre in centres])])
-    areas = np.bincount(known[known > 0])
+    clicked = yield from click_steps(model, image, known)
+    areas = np.bincount(known[known > 0], minlength=1)
     ious = []
-    for number, mask in zip(numbers, masks, strict=True):
+    for number, mask in clicked:
         (y, x), (height, width) = mask.corner, mask.crop.shape
         under = known[y : y + height, x : x + width][mask.crop]
         both = int((under == number).sum())

@@ -48,12 +48,15 @@ class Learner(Protocol):
         Crops that are computed together, so that a click need not wait for more.
     can_detect
         Whether it has a detector that learns.
+    can_tighten
+        Whether its file can say how tight outlines are.
     """
 
     network: Any
     max_norm: float
     n_at_once: int
     can_detect: bool
+    can_tighten: bool
 
     def set_stage(self, stage: Stage) -> None:
         """Let the parameters of a stage learn, and no others."""
@@ -66,6 +69,9 @@ class Learner(Protocol):
 
     def crop_options(self, options: FinetuneOptions) -> CropOptions:
         """Return which crops suit the network."""
+
+    def tighten(self, shift: float) -> None:
+        """Let the network draw outlines tighter, by this much of a logit, where ``can_tighten``."""
 
     def twin(self, weights: dict[str, Tensor]) -> Learner:
         """Return a learner with a copy of the network in which some tensors have other values."""
@@ -94,6 +100,7 @@ class CompactLearner:
 
     max_norm = 2.0
     can_detect = True
+    can_tighten = True
 
     def __init__(self, network: CompactCellSam, device: torch.device, precision: str, freeze_backbone: bool) -> None:
         self.network: CompactCellSam = network.eval().float().to(device)
@@ -127,6 +134,10 @@ class CompactLearner:
         diameter = self.network.config.diameter
         augment = AugmentOptions(diameter, _SPREAD, clahe_share=_CLAHE, damaged_share=_DAMAGED)
         return CropOptions(side=options.side, seed=options.seed, augment=augment)
+
+    def tighten(self, shift: float) -> None:
+        """As `Learner.tighten`."""
+        self.network.tighten(shift)
 
     def twin(self, weights: dict[str, Tensor]) -> CompactLearner:
         """As `Learner.twin`."""

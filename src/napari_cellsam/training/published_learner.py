@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from napari_cellsam.data.augment import AugmentOptions
+from napari_cellsam.errors import UnsupportedTaskError
 from napari_cellsam.models.published_backend import PublishedBackend
 from napari_cellsam.training.crops import CropOptions
 from napari_cellsam.training.field_masks import field_mask_losses
@@ -55,6 +56,7 @@ class PublishedLearner:
     """
 
     max_norm = 0.1  # DETR's
+    can_tighten = False  # its files are laid out as the published ones
 
     def __init__(
         self, network: CellSam, device: torch.device, precision: str = "auto", *, saves_memory: bool = True
@@ -129,6 +131,16 @@ class PublishedLearner:
         side = int(self.network.side / PublishedBackend.native_zoom) // _CROP_STEP * _CROP_STEP
         augment = AugmentOptions(None, _SPREAD, clahe_share=_CLAHE, damaged_share=_DAMAGED)
         return CropOptions(side=max(side, _CROP_STEP), seed=options.seed, augment=augment)
+
+    def tighten(self, shift: float) -> None:
+        """As `Learner.tighten`.
+
+        Raises
+        ------
+        UnsupportedTaskError
+            Always.
+        """
+        raise UnsupportedTaskError(f"files of published models cannot say that outlines are tighter by {shift}")
 
     def twin(self, weights: dict[str, Tensor]) -> PublishedLearner:
         """As `Learner.twin`; what never learns is held once."""

@@ -33,6 +33,7 @@ from napari_cellsam.training.judging import judge_steps
 from napari_cellsam.training.learner import Learner
 from napari_cellsam.training.learners import learner_of
 from napari_cellsam.training.lessons import Lessons, picture_hash, with_judges
+from napari_cellsam.training.tightness import tightness_steps
 from napari_cellsam.types import SegmentOptions
 from napari_cellsam.types.finetuning import Figures, FinetuneOptions, TrainingProgress, TrainingRecord
 
@@ -121,15 +122,18 @@ def retrain_steps(task: Retraining, is_stopped: Callable[[], bool] = lambda: Fal
     parent: _Parent = yield Aside(partial(_load, task))
     hashes = yield Aside(lambda: _hashes(lessons))
     before = yield from _judged(parent.model(parent.learner.twin({}), parent.name), lessons)
+    shift = yield from _tightened(parent, lessons)
     folder = training_dir() / task.name
     place = FinetuningPlace(folder, _fingerprint(task, parent, hashes))
-    state = yield from Finetuning(parent.learner, lessons, task.options, place, is_stopped=is_stopped).steps()
+    # Outlines that were fitted are a change by themselves, which training may not make better.
+    training = Finetuning(parent.learner, lessons, task.options, place, is_stopped=is_stopped, judges_start=bool(shift))
+    state = yield from training.steps()
     if not state.best:
         raise DatasetError("the training was stopped before anything was learned; give it more time")
     yield TrainingProgress("after", state.step, 1.0)
     best = parent.learner.twin(state.best)
     after = yield from _judged(parent.model(best.twin({}), task.name), lessons)
-    record = _record(task, parent, hashes, (before, after), state)
+    record = _record(task, parent, hashes, (before, after), state, shift)
     yield Aside(lambda: _register(task, parent, best, record, folder))
     return record
 
@@ -150,6 +154,15 @@ def _judged(model: Model, lessons: Lessons) -> Steps[Figures]:
     return (yield from judge_steps(model, lessons.val))
 
 
+def _tightened(parent: _Parent, lessons: Lessons) -> Steps[float]:
+    """Let outlines begin as tight as people draw them, which training alone takes long for; return by how much."""
+    if not parent.learner.can_tighten:
+        return 0.0
+    shift = yield from tightness_steps(parent.model(parent.learner.twin({}), parent.name), lessons.train)
+    parent.learner.tighten(shift)
+    return shift
+
+
 def _hashes(lessons: Lessons) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the hashes of what is learned from, and of what judges."""
     return tuple(map(picture_hash, lessons.train)), tuple(map(picture_hash, lessons.val))
@@ -168,6 +181,7 @@ def _record(
     hashes: tuple[tuple[str, ...], tuple[str, ...]],
     figures: tuple[Figures, Figures],
     state: FinetuneState,
+    shift: float,
 ) -> TrainingRecord:
     n_replayed = len(task.lessons.replay)
     others = f"{n_replayed} pictures" if n_replayed else "synthetic pictures"
@@ -183,6 +197,7 @@ def _record(
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         steps=state.step,
         seconds=round(state.spent_s, 1),
+        outline_shift=shift,
     )
 
 

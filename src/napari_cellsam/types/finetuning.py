@@ -202,6 +202,8 @@ class TrainingRecord:
         When it was made: UTC, ISO 8601.
     steps, seconds
         How long it learned.
+    outline_shift
+        What was taken off the logits of masks before, since people draw tighter outlines; below 0 where wider.
     """
 
     parent: str
@@ -215,6 +217,14 @@ class TrainingRecord:
     date: str
     steps: int
     seconds: float
+    outline_shift: float = 0.0
+
+    @property
+    def outlines(self) -> str:
+        """How outlines are drawn beside the parent's: ``"tighter"``, ``"wider"`` or ``"as before"``."""
+        if not self.outline_shift:
+            return "as before"
+        return "tighter" if self.outline_shift > 0 else "wider"
 
     @property
     def is_better(self) -> bool:

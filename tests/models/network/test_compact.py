@@ -166,3 +166,14 @@ def test_attention_to_few_tokens_is_that_of_segment_anything(n_queries, n_keys):
 def test_the_decoder_attends_to_few_tokens(model):
     kinds = {type(module) for module in model.masks.modules() if isinstance(module, Attention)}
     assert kinds == {FewTokensAttention}
+
+
+def test_tighter_outlines_are_the_same_logits_less_a_shift(model, features):
+    asked = prompts([[10.0, 10.0, 60.0, 60.0]], [[[30.0, 30.0]]], [[1]])
+    before, _ = model.masks(features.embedding, features.fine, asked)
+    model.tighten(0.5)
+    model.tighten(0.25)
+    after, _ = model.masks(features.embedding, features.fine, asked)
+    torch.testing.assert_close(after, before - 0.75)
+    again = CompactCellSam(CompactConfig.from_dict(model.config.to_dict()))
+    assert again.masks.shift == model.config.outline_shift == 0.75

@@ -63,7 +63,14 @@ class WindowDecoder(nn.Module):
         Hidden channels of the token MLPs.
     n_retouch
         Hidden channels of the retouching of corrected masks; 0 for none.
+
+    Attributes
+    ----------
+    shift
+        Taken off all logits: how much tighter outlines are than they were learned.
     """
+
+    shift = 0.0
 
     def __init__(self, width: int, n_fine: int, n_tokens: int, n_hidden: int, n_retouch: int = 0) -> None:
         super().__init__()
@@ -123,7 +130,7 @@ class WindowDecoder(nn.Module):
             grid = grid + self.retouch.of_pixels(torch.cat((grid, skip, marks), 1))
         grid = last(grid)
         weights = decoder.output_hypernetworks_mlps[0](hidden[:, 1])
-        logits = torch.einsum("nc,nchw->nhw", weights, grid.to(weights.dtype)).float()
+        logits = torch.einsum("nc,nchw->nhw", weights, grid.to(weights.dtype)).float() - self.shift
         return logits, decoder.iou_prediction_head(hidden[:, 0]).float()[:, 0]
 
     def _encode(self, prompts: WindowPrompts) -> tuple[Tensor, Tensor]:
