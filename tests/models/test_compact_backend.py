@@ -117,7 +117,7 @@ def test_the_window_of_clicks_holds_them_all(backend):
 
 def test_what_clicks_see_is_computed_once_for_each_part_of_an_image(backend, monkeypatch):
     one, other = (backend.encode(noise(3, 100, 90, seed=seed), (100, 90), None) for seed in (0, 1))
-    fresh = [CompactBackend(copy.deepcopy(backend.model), backend.device, backend.dtype) for _ in range(3)]
+    fresh = [CompactBackend(copy.deepcopy(backend.model), backend.device, backend.dtype) for _ in range(4)]
     n_computed, encode = [0], backend.model.cellfinder.encode
 
     def counted(*arguments):
@@ -125,11 +125,13 @@ def test_what_clicks_see_is_computed_once_for_each_part_of_an_image(backend, mon
         return encode(*arguments)
 
     monkeypatch.setattr(backend.model.cellfinder, "encode", counted)
-    for n, (features, alone) in enumerate(zip((one, one, other), fresh, strict=True)):
+    for n, (features, alone) in enumerate(zip((one, one, other, one), fresh, strict=True)):
         click = prompt([[20 + 5 * n, 30]])
         [answer], [expected] = backend.decode(features, [click]), alone.decode(features, [click])
         np.testing.assert_array_equal(answer.logits, expected.logits)
-    assert n_computed == [2]
+    assert n_computed == [2] and len(backend._seen) == 2
+    del one, other, features
+    assert len(backend._seen) == 0
 
 
 def test_no_prompts_give_no_answers(backend):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import groupby, islice
@@ -13,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from napari_cellsam.models.backend import Decoded, PicturePrompt
 from napari_cellsam.models.feature_store import Arrays
@@ -61,7 +61,7 @@ class CompactBackend:
                 if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
                     module.to(dtype)
         self.device, self.dtype = device, dtype
-        self._last_tokens: tuple[weakref.ref[Tensor], Tensor] | None = None
+        self._seen = WeakTensorKeyDictionary()
         self.precision = str(dtype).removeprefix("torch.")
         self.side = model.config.field
         self.nominal_diameter = model.config.diameter
@@ -243,11 +243,11 @@ class CompactBackend:
         return boxes
 
     def _tokens(self, features: _Encoded) -> Tensor:
-        """Return what CellFinder looks at: one click follows another into the same part of an image."""
-        wide = features.features.wide
-        if self._last_tokens is None or self._last_tokens[0]() is not wide:
-            self._last_tokens = weakref.ref(wide), self.model.tokens(features.features)
-        return self._last_tokens[1]
+        """Return what CellFinder looks at, for as long as there are features: one click follows another."""
+        tokens: Tensor | None = self._seen.get(features.features.wide)
+        if tokens is None:
+            tokens = self._seen[features.features.wide] = self.model.tokens(features.features)
+        return tokens
 
 
 def _tensors(features: _Encoded) -> Iterator[tuple[str, Tensor]]:
