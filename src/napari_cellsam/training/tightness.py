@@ -23,7 +23,6 @@ __all__ = ["best_shift", "tightness_steps"]
 _SHIFTS = np.linspace(-2, 2, 17)  # probabilities of 0.12 to 0.88
 _OUTLINED = 0.5  # IoU at the best shift: below, something else is wrong than the tightness
 _FEWEST = 5  # cells
-_SURE = 2.0  # standard errors by which the mean IoU must rise
 
 
 def tightness_steps(model: Model, pictures: Sequence[RetrainingPicture]) -> Steps[float]:
@@ -65,6 +64,9 @@ def tightness_steps(model: Model, pictures: Sequence[RetrainingPicture]) -> Step
 def best_shift(ious: NDArray[np.float64]) -> float:
     """Return the logit that pixels of a cell should have at least for outlines to be as people drew them.
 
+    By the rule of one standard error (Hastie et al., The Elements of Statistical Learning, 7.10): the least shift of
+    which nobody can tell that it is worse than the best one.
+
     Parameters
     ----------
     ious
@@ -73,12 +75,12 @@ def best_shift(ious: NDArray[np.float64]) -> float:
     Returns
     -------
     float
-        0 where no other is surely better, or there are fewer than five cells.
+        0 where there are fewer than five cells.
     """
     rows = ious[ious.max(1, initial=0) >= _OUTLINED]
     if len(rows) < _FEWEST:
         return 0.0
-    best = int(rows.mean(0).argmax())
-    gains = rows[:, best] - rows[:, len(_SHIFTS) // 2]
-    is_sure = gains.mean() > _SURE * gains.std(ddof=1) / np.sqrt(len(gains))
-    return float(_SHIFTS[best]) if is_sure else 0.0
+    losses = rows[:, [rows.mean(0).argmax()]] - rows
+    errors = losses.std(0, ddof=1) / np.sqrt(len(losses))
+    as_good = _SHIFTS[losses.mean(0) <= errors]
+    return float(as_good[np.abs(as_good).argmin()])
