@@ -55,7 +55,7 @@ def figures_table(record: TrainingRecord) -> str:
         ),
         ("Cells found", *(_found(figures) for figures in (before, after)), ""),
         ("Wrongly found", *(_invented(figures) for figures in (before, after)), ""),
-        *([("Outlines", "", f"{record.outlines}, as you draw", "")] if record.outline_shift else ()),
+        *([("Outlines", "", record.outlines, "")] if record.outline_shift else ()),
     )
     return _table(("Held-out cells", "before", "after", ""), rows)
 
