@@ -70,10 +70,13 @@ def test_discs_that_are_drawn_a_pixel_tighter_or_wider_are_outlined_so(pixels, e
     assert shift == pytest.approx(expected, abs=0.5) and np.sign(shift) == np.sign(expected)
 
 
-def test_only_verified_pixels_count():
+def test_only_verified_cells_count():
     picture = disc_picture(3)
-    small = replace(picture, labels=ndimage.grey_erosion(picture.labels, size=3))
-    verified = np.zeros_like(picture.verified)
-    verified[:10] = True  # above all discs
-    unknown = replace(small, verified=verified)
-    assert run_steps(tightness_steps(Model(SlopingBackend(side=128), "discs"), [unknown])) == 0
+    tight, wide = ndimage.grey_erosion(picture.labels, size=3), ndimage.grey_dilation(picture.labels, size=9)
+    labels = np.concatenate((tight[:85], wide[85:]))  # two rows of discs, and one
+    model = Model(SlopingBackend(side=128), "discs")
+    for n_rows, expected in ((85, 1), (0, 0)):
+        verified = np.zeros_like(picture.verified)
+        verified[:n_rows] = True
+        drawn = replace(picture, labels=labels, verified=verified)
+        assert np.sign(run_steps(tightness_steps(model, [drawn]))) == expected

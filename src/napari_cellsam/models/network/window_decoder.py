@@ -182,9 +182,10 @@ class Retouch(nn.Module):
 
 
 class FewTokensAttention(Attention):  # type: ignore[misc]  # segment-anything has no types
-    """segment-anything's attention, several times faster on a CPU where one side has only a few tokens.
+    """segment-anything's attention, for a CPU and a side of only a few tokens.
 
-    The softmax over a dozen keys runs along the long side of the transposed matrix, many queries at a time.
+    A softmax over rows of a dozen keys is slow there; along the long side of the transposed matrix many queries are
+    computed at a time.
     """
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
