@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ import pytest
 from tests.widgets.conftest import HANG_MS
 
 from napari_cellsam.editing.records import CellRecord, RecordChange
+from napari_cellsam.widgets import _features
 from napari_cellsam.widgets._features import COLOURINGS, Features, colours_of, legend_of, table_of
 
 RECORDS = (
@@ -142,6 +144,20 @@ def test_a_new_cell_has_its_colour_a_moment_later(session, features):
     click(session, 20, 60)
     features.settle()
     assert np.allclose(session.target.layer.get_color(2), session.target.layer.get_color(1))
+
+
+def test_one_slow_colouring_delays_nothing_and_two_leave_the_window_its_time(session, features, qtbot, monkeypatch):
+    click(session, 20, 20)
+    features.settle()
+    features._took_ms.clear()
+    clock = iter([0.0, 2.0, 10.0, 12.0, 20.0, 20.01])
+    monkeypatch.setattr(_features, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    intervals_ms = []
+    for by in ("origin", "reviewed", "origin"):
+        features.colour_by(by)
+        qtbot.waitUntil(lambda: not features._jobs.n_running, timeout=HANG_MS)
+        intervals_ms.append(features._timer.interval())
+    assert intervals_ms[0] == intervals_ms[2] < 1000 < 20_000 < intervals_ms[1]
 
 
 def test_cancelling_what_the_session_does_loses_no_features(session, features):
