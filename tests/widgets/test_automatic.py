@@ -14,11 +14,12 @@ from napari_cellsam.editing.actions import Action
 from napari_cellsam.editing.records import RecordChange
 from napari_cellsam.errors import OptionError, ServiceUnavailableError
 from napari_cellsam.types import Cell, Mask
-from napari_cellsam.widgets import _cell_writer
+from napari_cellsam.widgets import _cell_writer, _turn
 from napari_cellsam.widgets._cell_writer import CellWriter
 from napari_cellsam.widgets._run_progress import RunProgress
 from napari_cellsam.widgets._search import Task, erasing
 from napari_cellsam.widgets._search_region import Region
+from napari_cellsam.widgets._turn import Turn
 
 AREA = int((discs(centres=DISCS[:1]) > 0).sum())
 
@@ -234,10 +235,10 @@ def test_two_new_cells_may_share_the_place_of_an_old_one(session):
 def test_writing_ends_when_the_budget_is_spent(session, monkeypatch):
     monkeypatch.setattr(_cell_writer, "_AT_ONCE", 1)
     clock = iter(np.arange(0.0, 100.0, 1.0))
-    monkeypatch.setattr(_cell_writer, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    monkeypatch.setattr(_turn, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
     writer = CellWriter(session, "test")
     writer.add((), [disc_cell(y, x) for y, x in DISCS])
-    assert writer.write(2.5)
+    assert writer.write(Turn(2.5))
     assert writer.n_written == 2
     assert not writer.write()
     assert writer.n_written == 4

@@ -16,6 +16,7 @@ from napari_cellsam.widgets._preferences import RULES, Rule
 from napari_cellsam.widgets._run_progress import RunProgress
 from napari_cellsam.widgets._search import Advanced, FoundCells, OldCells, PlaneDone, Search, Task
 from napari_cellsam.widgets._search_region import Box, Region
+from napari_cellsam.widgets._turn import Turn
 
 if TYPE_CHECKING:
     from napari_cellsam.widgets._session import Session
@@ -24,7 +25,6 @@ __all__ = ["Automatic", "Region", "Rule"]
 
 _TOPIC = "automatic"
 _TICK_MS = 15
-_BUDGET_S = 0.012  # of the GUI thread, a tick
 
 
 class Automatic:
@@ -157,7 +157,7 @@ class Automatic:
     def _tick(self) -> None:
         """Write cells for as long as the window may wait."""
         try:
-            if self._writer is None or self._writer.write(_BUDGET_S):
+            if self._writer is None or self._writer.write(Turn()):
                 return
         except CellsamError as error:
             self.drop()

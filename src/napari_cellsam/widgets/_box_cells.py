@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -21,13 +20,14 @@ if TYPE_CHECKING:
     from napari_cellsam.types import Mask, Prompt
     from napari_cellsam.widgets._candidates import Candidate, Candidates
     from napari_cellsam.widgets._session import Session
+    from napari_cellsam.widgets._turn import Turn
 
 __all__ = ["BoxCells", "Step", "Want"]
 
 Want = Literal["place", "erase", "find"]
 """``"place"``: a cell is written; ``"erase"``: it is taken away; ``"find"``: one that is there is noted as its cell."""
 
-_AT_ONCE = 24  # cells in one write
+_AT_ONCE = 12  # cells in one write
 _SAME_SHARE = 0.5  # of a candidate's pixels that another cell must have to be taken for the same one
 
 
@@ -83,10 +83,9 @@ class BoxCells:
         """Let nothing wait."""
         self._waiting.clear()
 
-    def write(self, budget_s: float) -> None:
-        """Make changes that wait, for as long as the budget lasts."""
-        begun = time.perf_counter()
-        while self._waiting and time.perf_counter() - begun < budget_s:
+    def write(self, turn: Turn) -> None:
+        """Make changes that wait, as many as there is time for in a turn."""
+        while self._waiting and turn.goes_on():
             step = next(iter(self._waiting.values()))[1]
             numbers = [n for n, (_, of) in islice(self._waiting.items(), _AT_ONCE) if of is step]
             batch = _Batch()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,12 +18,13 @@ if TYPE_CHECKING:
 
     from napari_cellsam.types import Cell
     from napari_cellsam.widgets._session import Session
+    from napari_cellsam.widgets._turn import Turn
 
 __all__ = ["CellWriter"]
 
-_AT_ONCE = 24  # cells in one write
+_AT_ONCE = 8  # cells in one write
 _FREE_SHARE = 0.5  # of a cell's pixels that must be on background, or on cells that give way
-_ERASED_AT_ONCE = 40_000  # pixels
+_ERASED_AT_ONCE = 20_000  # pixels
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,16 +85,15 @@ class CellWriter:
         """Let the old cells wait to be erased on which no new one lies."""
         self._waiting.append(_Part(plane))
 
-    def write(self, budget_s: float | None = None) -> bool:
-        """Write what waits, for as long as the budget lasts; return whether something still waits.
+    def write(self, turn: Turn | None = None) -> bool:
+        """Write what waits, or what there is time for in a turn; return whether something still waits.
 
         Raises
         ------
         OutputError
             If the layer cannot hold a cell.
         """
-        begun = time.perf_counter()
-        while self._waiting and (budget_s is None or time.perf_counter() - begun < budget_s):
+        while self._waiting and (turn is None or turn.goes_on()):
             part = self._waiting.popleft()
             if part.cells or part.old:
                 self._write(part)

@@ -17,6 +17,7 @@ from napari_cellsam.widgets._box_memory import BoxMemory
 from napari_cellsam.widgets._box_threshold import FLOOR, BoxThreshold
 from napari_cellsam.widgets._camera import camera_of
 from napari_cellsam.widgets._candidates import nearest
+from napari_cellsam.widgets._turn import Turn
 
 if TYPE_CHECKING:
     from napari_cellsam.service.transport import Call
@@ -28,7 +29,7 @@ __all__ = ["DetectorBoxes"]
 
 _TOPIC = "boxes"
 _USUAL = 0.4  # threshold where the user has set none
-_TICK_MS, _BUDGET_S = 15, 0.012  # of the GUI thread
+_TICK_MS = 15
 _REFRESH_MS = 60
 _MOST_DRAWN = 400  # napari takes 0.3 ms for a box
 
@@ -221,7 +222,7 @@ class DetectorBoxes:
         now = self._now
         if now is not None and now.n_waiting:
             if not self._session.writing:  # otherwise a step is still being undone
-                now.write(_BUDGET_S)
+                now.write(Turn())
                 self._redraw()
         elif not self._session.jobs.running(_TOPIC):
             self._ticking.stop()

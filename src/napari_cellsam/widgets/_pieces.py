@@ -11,8 +11,8 @@ from napari_cellsam.editing.edits import CropEdit
 
 __all__ = ["pieces_of"]
 
-_EDITS = 24
-_PIXELS = 40_000
+_EDITS = 12
+_PIXELS = 20_000
 _AREA_PX = 2**20  # of the box around a piece, which napari draws anew
 
 Box = tuple[int, int, int, int]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ from qtpy.QtCore import QTimer
 
 from napari_cellsam.editing.edits import CropEdit
 from napari_cellsam.widgets._pieces import pieces_of
+from napari_cellsam.widgets._turn import Turn
 
 if TYPE_CHECKING:
     from napari_cellsam.widgets._layers import LabelsTarget
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 __all__ = ["SlowWriter"]
 
 _TICK_MS = 5
-_BUDGET_S = 0.012  # of the GUI thread, a tick
 _EDITS_AT_ONCE, _PIXELS_AT_ONCE = 24, 40_000
 
 
@@ -77,8 +76,8 @@ class SlowWriter:
         self._timer.deleteLater()
 
     def _tick(self) -> None:
-        begun = time.perf_counter()
-        while self.writing and time.perf_counter() - begun < _BUDGET_S:
+        turn = Turn()
+        while self.writing and turn.goes_on():
             self._write()
 
     def _write(self) -> None:
