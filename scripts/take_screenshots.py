@@ -14,6 +14,7 @@ from pathlib import Path
 
 import napari
 import numpy as np
+from napari.settings import get_settings
 from qtpy.QtWidgets import QApplication, QScrollArea
 
 from napari_cellsam.widgets._actions import find_action, run_action
@@ -157,4 +158,5 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as own:  # nothing of the user's is seen, or written
         for kind in ("CONFIG", "JOURNALS"):
             os.environ[f"NAPARI_CELLSAM_{kind}_DIR"] = own
+        get_settings(Path(own) / "napari.yaml")
         main(Path(sys.argv[1]))
