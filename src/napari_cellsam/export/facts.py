@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from napari_cellsam.errors import OptionError
 from napari_cellsam.export.cell_set import CellFacts, CellSet
 
-__all__ = ["ABOUT", "about", "describe", "facts_from", "pixel_size_from"]
+__all__ = ["ABOUT", "about", "describe", "facts_from", "name_of", "pixel_size_from"]
 
+_ENDINGS = (".ome.tif", ".ome.tiff", ".ome.zarr")
 ABOUT = "napari_cellsam"
 """The key of what only we read."""
 
@@ -27,6 +29,13 @@ def describe(facts: CellFacts) -> dict[str, str | float]:
         "predicted_iou": facts.predicted_iou,
     }
     return {name: value for name, value in values.items() if value is not None}
+
+
+def name_of(path: Path) -> str:
+    """Return what the cells of a file are of: its name without ending, dots in it kept, and without what tools add."""
+    ending = next((ending for ending in _ENDINGS if path.name.lower().endswith(ending)), path.suffix)
+    name = path.name[: len(path.name) - len(ending)]
+    return name.removesuffix("_labels").removesuffix("_cp_masks")
 
 
 def facts_from(values: Mapping[str, Any]) -> CellFacts:

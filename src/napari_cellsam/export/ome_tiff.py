@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_cellsam.errors import CellsamError, ImageReadError, ImageShapeError
 from napari_cellsam.export.cell_set import CellSet, StackAxis
+from napari_cellsam.export.facts import name_of
 from napari_cellsam.export.label_tiff import describe_pixels, write_labels
 from napari_cellsam.export.output import whole_file
 
@@ -102,8 +103,7 @@ def _read(file: TiffFile, path: Path) -> CellSet:
     if not axes.endswith("YX") or len(axes) > 3:
         raise ImageShapeError(f"{path} has axes {series.axes}, shape {series.shape}; expected labels (Y, X) or a stack")
     axis: StackAxis = "" if len(axes) == 2 else "T" if axes[0] == "T" else "Z"
-    name = path.name.split(".")[0].removesuffix("_labels").removesuffix("_cp_masks")
-    return CellSet.from_array(array, axis=axis, pixel_size_um=_pixel_size(file), name=name)
+    return CellSet.from_array(array, axis=axis, pixel_size_um=_pixel_size(file), name=name_of(path))
 
 
 def _pixel_size(file: TiffFile) -> tuple[float, float] | None:
