@@ -186,3 +186,75 @@ def test_a_stack_of_a_folder_is_opened_as_a_stack(session, tmp_path, wait):
     session.folder.open(folder)
     wait("time.tif")
     assert session.source.shape == (2, 100, 110)
+
+
+def test_a_file_whose_cells_have_no_journal_is_gone_on_with(session, images, wait):
+    session.folder.open(images)
+    wait("day 1.tif")
+    session.folder.next()
+    wait("day 2.tif")
+    for journal in images.glob("*.cellsam"):
+        journal.unlink()
+    session.folder.previous()
+    wait("day 1.tif")
+    assert "no journal" in session.heard[-1]
+    assert session.target.at((), 20, 20) == 1
+    session.target.layer.data_setitem((np.array([90]), np.array([5])), 7)
+    session.folder.next()
+    wait("day 2.tif")
+    assert np.unique(read_cells(images / "cells" / "day 1_labels.tif").labels).tolist() == [0, 1, 7]
+
+
+def test_a_file_of_cells_of_another_shape_is_never_overwritten(session, images, wait):
+    (images / "cells").mkdir()
+    mine = images / "cells" / "day 1_labels.tif"
+    tifffile.imwrite(mine, np.ones((30, 40), np.uint16))
+    before = mine.read_bytes()
+    session.folder.open(images)
+    wait("day 1.tif")
+    assert "stays as it is" in session.heard[-1]
+    session.prompting.click(20, 20)
+    session.settle()
+    session.folder.next()
+    wait("day 2.tif")
+    assert mine.read_bytes() == before
+    assert read_cells(images / "cells" / "day 1 2_labels.tif").labels[20, 20] == 1
+
+
+def test_images_that_differ_in_the_ending_alone_have_files_of_their_own(session, images, wait):
+    from skimage.io import imsave
+
+    imsave(images / "day 1.png", discs(centres=((50, 50), (70, 80))))
+    session.folder.open(images)
+    for name in ("day 1.png", "day 1.tif", "day 2.tif"):
+        wait(name)
+        session.folder.next()
+    session.settle()
+    counts = {p.name: int(read_cells(p).labels.max()) for p in (images / "cells").glob("*_labels.tif")}
+    assert counts == {"day 1.png_labels.tif": 2, "day 1.tif_labels.tif": 1, "day 2_labels.tif": 1}
+
+
+def test_an_image_is_saved_and_closed_while_another_one_is_looked_at(session, images, wait):
+    session.folder.open(images)
+    wait("day 1.tif")
+    session.viewer.add_image(discs(), name="filtered")
+    session.settle()
+    assert session.source.file_name == "filtered"
+    session.folder.done()
+    wait("day 2.tif")
+    assert read_cells(images / "cells" / "day 1_labels.tif").labels[20, 20] == 1
+    assert [layer.name for layer in session.viewer.layers] == ["filtered", "day 2", "day 2 cells"]
+
+
+def test_labels_of_the_users_are_saved_and_stay(session, images, wait):
+    session.folder.open(images)
+    wait("day 1.tif")
+    mine = np.zeros((100, 110), np.uint32)
+    mine[5:9, 5:9] = 4
+    layer = session.viewer.add_labels(mine, name="mine")
+    session.use_labels(layer)
+    session.settle()
+    session.folder.next()
+    wait("day 2.tif")
+    assert [layer.name for layer in session.viewer.layers] == ["mine", "day 2", "day 2 cells"]
+    assert read_cells(images / "cells" / "day 1_labels.tif").labels[5, 5] == 4

@@ -518,3 +518,14 @@ def test_channels_that_do_not_exist_change_nothing(session):
     with pytest.raises(ChannelError, match="no layer 'gone'"):
         session.set_channels(ChannelMap(cell=ChannelRef("gone")))
     assert session.source is before
+
+
+def test_other_channels_leave_the_labels_that_were_chosen(viewer, make_session):
+    viewer.add_image(np.stack([discs(), discs(value=180)]), name="two")
+    session = make_session(viewer)
+    session.start()
+    session.set_channels(ChannelMap(None, ChannelRef("two", 1), False, 0))
+    mine = viewer.add_labels(np.zeros(discs().shape, np.uint32), name="mine")
+    session.use_labels(mine)
+    session.set_channels(ChannelMap(ChannelRef("two", 0), ChannelRef("two", 1), False, 0))
+    assert session.target.layer.name == "mine"

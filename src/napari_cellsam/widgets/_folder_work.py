@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,14 +15,15 @@ from napari_cellsam.data.read import list_images
 from napari_cellsam.editing.exporting import cell_set_of
 from napari_cellsam.editing.folder_states import CELLS_FOLDER, FolderStates, State
 from napari_cellsam.errors import CellsamError, ImageReadError, OptionError, OutputError
-from napari_cellsam.export.formats import find_format
+from napari_cellsam.export.formats import find_format, read_cells
 from napari_cellsam.export.output import make_folder
-from napari_cellsam.widgets._layers import same_layer
+from napari_cellsam.widgets._layers import labels_of, same_layer
 from napari_cellsam.widgets._picture import Picture, read_image
 
 if TYPE_CHECKING:
-    from napari.layers import Layer
+    from napari.layers import Labels, Layer
 
+    from napari_cellsam.export.cell_set import CellSet
     from napari_cellsam.service.transport import Call
     from napari_cellsam.types import Image
     from napari_cellsam.widgets._jobs import Report
@@ -30,6 +33,7 @@ __all__ = ["FolderWork"]
 
 _NO_FOLDER = "No folder of images is open: open one in the dock, under Folder of images."
 _OPEN, _SAVE, _AHEAD = "folder open", "folder save", "folder ahead"
+_FORMAT = find_format("tiff")
 LayerData = tuple[Any, dict[str, Any], str]
 
 
@@ -37,8 +41,10 @@ class FolderWork:
     """Goes through the images of a folder.
 
     Leaving an image writes its cells to ``cells/<name>_labels.tif`` in the folder, notes its state, and closes its
-    layers; what was done is in its journal, and is brought back when it is opened again. ``changed`` is emitted when
-    the list, a state or the current image changes.
+    layers; what was done is in its journal, and is brought back when it is opened again. Without a journal the cells of
+    that file are; if they cannot be, it stays as it is, and new cells are written beside it.
+
+    ``changed`` is emitted when the list, a state or the current image changes.
 
     Parameters
     ----------
@@ -61,6 +67,8 @@ class FolderWork:
         self._layers: list[Layer] = []
         self._ahead: tuple[Path, list[LayerData]] | None = None
         self._begin: Path | None = None
+        self._into: Path | None = None
+        self._looked: tuple[Layer, Labels | None] | None = None  # at last, of ours, and the labels written into
         self.segment_new = True
         session.changed.connect(self._on_session)
 
@@ -141,12 +149,13 @@ class FolderWork:
         session.jobs.cancel(_OPEN)
         if path is None or not self._layers:
             return
+        self._look_back()
         if session.has_target and session.source is not None and self._is_ours(session.source.layer):
             session.automatic.cancel()
             self._save(path)
-            self._layers.append(session.target.layer)
         layers, self._layers = self._layers, []
-        for layer in layers:
+        cells = [labels for image in layers for labels in labels_of(session.viewer, image)]
+        for layer in (*layers, *cells):
             if any(same_layer(layer, there) for there in session.viewer.layers):
                 session.viewer.layers.remove(layer)
 
@@ -182,7 +191,8 @@ class FolderWork:
         """Show an image that was read."""
         from napari.layers import Layer
 
-        self._ahead, self._layers = None, []
+        self._ahead, self._layers, self._looked = None, [], None
+        self._into = self._file(path)
         for values, meta, kind in data:
             given = {**meta, "metadata": {**meta.get("metadata", {}), "path": str(path)}}
             given.setdefault("name", path.stem)
@@ -198,13 +208,61 @@ class FolderWork:
         """Bring earlier work back, or find the cells, once the image is looked at."""
         session, path = self._session, self._begin
         source = session.source
-        if path is None or source is None or not self._is_ours(source.layer) or session.journaling.looking:
+        if source is None or not self._is_ours(source.layer):
+            return
+        self._looked = source.layer, session.target.layer if session.has_target else None
+        if path is None or session.journaling.looking:
             return
         self._begin = None
         if session.journaling.offer is not None:
             session.journaling.accept()
+        elif self._file(path).exists():
+            self._bring_back(path)
         elif self.segment_new and self.state_of(path) == "new":
             session.automatic.run(rule=session.rule)
+
+    def _bring_back(self, path: Path) -> None:
+        """Go on with the cells that were saved, of which there is no journal."""
+        session, file = self._session, self._file(path)
+
+        def brought(cells: CellSet) -> None:
+            source = session.source
+            if self.current != path or source is None or not self._is_ours(source.layer):
+                return
+            if session.has_target or cells.labels.size != math.prod(source.shape):
+                refused(OutputError(f"the cells in {file} are of another shape, or came too late"))
+                return
+            session.bring_in(np.array(cells.labels).reshape(source.shape))
+            session.say(f"There is no journal of this image; its cells are those of {file.name}.")
+
+        def refused(error: CellsamError) -> None:
+            self._into = next(place for n in count(2) if not (place := self._file(path, f" {n}")).exists())
+            session.say(f"{error}. That file stays as it is; new cells are saved as {self._into.name}.", "warning")
+
+        session.jobs.submit(
+            lambda call, report: read_cells(file),  # noqa: ARG005 - as long as a file takes to read
+            on_done=brought,
+            on_error=refused,
+            topic=_OPEN,
+        )
+
+    def _look_back(self) -> None:
+        """Look at the image of the folder again, and its labels, if another one is looked at."""
+        session = self._session
+        if self._looked is None or (session.source is not None and self._is_ours(session.source.layer)):
+            return
+        image, labels = self._looked
+        there = session.viewer.layers
+        if any(same_layer(image, layer) for layer in there):
+            session.use_image(image)
+            if labels is not None and any(same_layer(labels, layer) for layer in there):
+                session.use_labels(labels)
+
+    def _file(self, path: Path, more: str = "") -> Path:
+        """Return the file for the cells of an image; of two that differ in the ending alone it has theirs, too."""
+        twins = sum(other.stem == path.stem for other in self._paths)
+        name = path.stem if twins < 2 else path.name
+        return _FORMAT.path(path.parent / CELLS_FOLDER, name + more)
 
     def _on_ahead(self, ahead: tuple[Path, list[LayerData]]) -> None:
         if self.current != ahead[0]:
@@ -218,12 +276,12 @@ class FolderWork:
         if self.state_of(path) != "done":
             touched = any(record.reviewed or record.origin != "automatic" for record in records)
             self._note("in review" if touched else "segmented" if records else "new")
-        folder, entry = path.parent / CELLS_FOLDER, find_format("tiff")
+        file = self._into or self._file(path)
 
         def work(call: Call, report: Report) -> None:  # noqa: ARG001 - it is not to be cancelled
-            make_folder(folder)
+            make_folder(file.parent)
             cells = cell_set_of(np.asarray(labels), records, path.stem, pixel_size_um=pixel_size_um)
-            entry.write(entry.path(folder, path.stem), cells, overwrite=True)
+            _FORMAT.write(file, cells, overwrite=True)
 
         session.jobs.submit(work, on_done=lambda _: None, on_error=session.failed, topic=f"{_SAVE} {path.name}")
 

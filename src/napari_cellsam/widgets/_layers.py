@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from napari.layers import Image, Labels, Layer
     from numpy.typing import NDArray
 
-__all__ = ["LabelsTarget", "add_labels", "find_labels", "same_layer"]
+__all__ = ["LabelsTarget", "add_labels", "find_labels", "labels_of", "same_layer"]
 
 _MARK = "napari-cellsam"
 _MOST = 2**32 - 1  # the highest number that edits can hold
@@ -257,6 +257,13 @@ def find_labels(viewer: ViewerModel, image: Image, shape: Sequence[int]) -> Labe
         if _is_writable(layer)
     )
     return next(fitting, None)
+
+
+def labels_of(viewer: ViewerModel, image: Image) -> list[Labels]:
+    """Return all labels layers of ours that belong to an image layer."""
+    from napari.layers import Labels
+
+    return [layer for layer in viewer.layers if isinstance(layer, Labels) and _belongs(layer, image)]
 
 
 def add_labels(viewer: ViewerModel, image: Image, data: NDArray[Any], placement: Mapping[str, Any]) -> Labels:

@@ -39,6 +39,7 @@ from napari_cellsam.widgets._workplace import Workplace
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Labels, Layer
+    from numpy.typing import NDArray
 
     from napari_cellsam.editing.verified import VerifiedRegions
     from napari_cellsam.widgets._channels import ChannelMap
@@ -195,6 +196,10 @@ class Session:
     def use_new_labels(self) -> None:
         """Write into a new labels layer."""
         self._place.write_into(None)
+
+    def bring_in(self, labels: NDArray[Any]) -> None:
+        """Write into a new labels layer of the image's shape, which has cells already."""
+        self._place.bring_in(labels)
 
     def set_clicking(self, on: bool) -> None:
         """Turn click mode on or off."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari_cellsam.editing.edits import Plane
 from napari_cellsam.errors import OutputError
@@ -14,6 +14,7 @@ from napari_cellsam.widgets._looking import Looking
 
 if TYPE_CHECKING:
     from napari.layers import Labels, Layer
+    from numpy.typing import NDArray
 
     from napari_cellsam.widgets._channel_memory import ChannelMemory
     from napari_cellsam.widgets._channels import ChannelMap
@@ -57,8 +58,12 @@ class Workplace:
             self._work_on(self.looking.find(layer))
 
     def set_channels(self, channels: ChannelMap) -> None:
-        """Work on the same image with other channels."""
+        """Work on the same image with other channels, and in the same labels."""
+        ledger = self.ledgers.current
         self._work_on(self.looking.with_channels(channels))
+        fits = ledger is not None and tuple(ledger.target.layer.data.shape) == tuple(self.looking.needed.shape)
+        if ledger is not None and fits and ledger is not self.ledgers.current:
+            self.write_into(ledger.target.layer)
         try:
             self.looking.remember()
         except OutputError as error:  # they count all the same
@@ -71,6 +76,13 @@ class Workplace:
             self.ledgers.add()
         else:
             self.ledgers.choose(layer)
+        self._session.changed.emit()
+
+    def bring_in(self, labels: NDArray[Any]) -> None:
+        """Write into a new layer that has cells already."""
+        self.quiet()
+        ledger = self.ledgers.add(labels)
+        ledger.target.know_highest(int(labels.max(initial=0)))
         self._session.changed.emit()
 
     def undo(self) -> None:
