@@ -6,6 +6,7 @@ import numpy as np
 from tests.widgets.conftest import HANG_MS, discs
 
 from napari_cellsam.editing.journal import replay
+from napari_cellsam.widgets._channels import ChannelMap, ChannelRef
 
 
 def labels(session):
@@ -182,3 +183,48 @@ def test_other_data_in_the_layer_begins_another_journal(session):
     assert session.journaling.flush()
     assert session.journaling.path != first
     assert np.array_equal(replay(session.journaling.path).labels, labels(session))
+
+
+def test_work_is_offered_though_other_channels_were_chosen_since(make_session, viewer, qtbot):
+    viewer.add_image(np.stack([discs(), discs(value=180)]), name="two")
+    session = make_session(viewer)
+    session.start()
+    session.settle()
+    session.set_channels(ChannelMap(None, ChannelRef("two", 1), False, 0))
+    click(session, 20, 20)
+    end(session)
+    session = again(make_session, viewer, qtbot)
+    session.set_channels(ChannelMap(ChannelRef("two", 0), ChannelRef("two", 1), False, 0))
+    session.settle()
+    assert session.journaling.offer is not None
+
+
+def test_new_cells_have_new_numbers_beside_labels_that_were_there(session, make_session, viewer, qtbot):
+    mine = np.zeros((100, 110), np.uint32)
+    mine[15:25, 15:25], mine[55:65, 25:35], mine[80:90, 90:100] = 7, 8, 9
+    layer = viewer.add_labels(mine, name="mine")
+    viewer.layers.selection.active = viewer.layers["discs"]
+    session.use_labels(layer)
+    session.settle()
+    session.prompting.delete(85, 95)
+    end(session)
+
+    session = again(make_session, viewer, qtbot)
+    session.journaling.accept()
+    qtbot.waitUntil(lambda: session.has_target, timeout=HANG_MS)
+    click(session, 70, 80)
+    assert set(np.unique(labels(session))) == {0, 7, 8, 10}  # undoing brings 9 back
+
+
+def test_labels_that_are_given_other_data_go_on_under_their_own_image(session, viewer):
+    click(session, 20, 20)
+    first = session.target.layer
+    other = viewer.add_image(discs(centres=((50, 50),)), name="other")
+    viewer.layers.selection.active = other
+    session.settle()
+    click(session, 50, 50)
+    first.data = np.asarray(first.data).astype(np.uint16)
+    first.data_setitem((np.array([90]), np.array([5])), 5)
+    assert session.journaling.flush()
+    names = sorted(path.name for path in session.journaling.path.parent.glob("*.cellsam"))
+    assert [name[:5] for name in names] == ["discs", "discs", "other"]

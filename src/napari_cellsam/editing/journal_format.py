@@ -51,8 +51,9 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True, tag="opening"):
         Of the labels.
     begun
         Seconds since 1970.
-    plane, image_id
-        A plane of the stack, and the content of the image there, by which it is known again; None if that is not known.
+    plane, image_id, layer_id
+        A plane of the stack, and the content there, of the image as the model got it and of the layer with all its
+        channels; the image is known again by either. None if that is not known.
     pixel_size_um
         ``(y, x)`` size of a pixel in micrometres, or None where it is not known.
     """
@@ -65,6 +66,7 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True, tag="opening"):
     begun: float = msgspec.field(default_factory=time.time)
     plane: tuple[int, ...] = ()
     image_id: str | None = None
+    layer_id: str | None = None
     pixel_size_um: tuple[float, float] | None = None
 
 

@@ -119,11 +119,15 @@ class Image:
     @cached_property
     def image_id(self) -> str:
         """Name of the content: blake2b over shape, type, roles and bytes."""
-        digest = hashlib.blake2b(digest_size=16)
-        head = (self.pixels.shape, str(self.pixels.dtype), self.nuclear, self.cell, self.rgb)
-        digest.update(repr(head).encode())
-        digest.update(np.ascontiguousarray(self.pixels).data)
-        return digest.hexdigest()
+        return content_id(self.pixels, self.nuclear, self.cell, self.rgb)
+
+
+def content_id(pixels: NDArray[Any], *roles: object) -> str:
+    """Return the name of an array's content: blake2b over shape, type, roles and bytes."""
+    digest = hashlib.blake2b(digest_size=16)
+    digest.update(repr((pixels.shape, str(pixels.dtype), *roles)).encode())
+    digest.update(np.ascontiguousarray(pixels).data)
+    return digest.hexdigest()
 
 
 def _as_pixels(array: ArrayLike) -> NDArray[Any]:

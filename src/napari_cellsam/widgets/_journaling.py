@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ from napari_cellsam.errors import CellsamError, ImageError, JournalError
 from napari_cellsam.widgets._journal_keeper import JournalKeeper
 
 if TYPE_CHECKING:
+    from napari_cellsam.editing.edits import Plane
     from napari_cellsam.service.transport import Call
     from napari_cellsam.types import Image
     from napari_cellsam.widgets._history import History
@@ -72,6 +74,7 @@ class Journaling:
         self._session, self._ledgers = session, ledgers
         self.offer: Offer | None = None
         self._keepers: dict[Ledger, JournalKeeper] = {}
+        self._sources: dict[Ledger, ImageSource] = {}  # the images that they are of, also while others are looked at
         self._troubles: dict[Ledger, CellsamError] = {}
         self._continued: Path | None = None
         self._voice = _Voice()
@@ -102,13 +105,13 @@ class Journaling:
         if source is None:
             return
         name, folders = source.file_name, self._folders(source)
-        readers = {plane: source.reader(plane) for plane in source.planes()}
+        looks = {plane: _Look(source.reader(plane), source.namer(plane)) for plane in source.planes()}
         in_use = {keeper.path for keeper in self._keepers.values()}
 
         def work(call: Call, report: Report) -> Offer | None:  # noqa: ARG001 - nothing to report
             for path in find_journals(name, folders):
                 if path not in in_use and not call.cancelled:
-                    found = _matching(path, source.shape, readers)
+                    found = _matching(path, source.shape, looks)
                     if found is not None:
                         return found
             return None
@@ -126,12 +129,16 @@ class Journaling:
             return
         self._set(None)
 
-        def done(replayed: Replayed) -> None:
+        def work(call: Call, report: Report) -> tuple[Replayed, int]:  # noqa: ARG001 - as long as a file takes to read
+            replayed = replay(offer.path)
+            return replayed, _highest(replayed)
+
+        def done(made: tuple[Replayed, int]) -> None:
             if self._session.source is source:
-                self._continue(offer, replayed)
+                self._continue(offer, *made)
 
         self._session.jobs.submit(
-            lambda call, report: replay(offer.path),  # noqa: ARG005 - as long as a file takes to read
+            work,
             on_done=done,
             on_error=self._session.failed,
             topic=_TOPIC,
@@ -151,13 +158,11 @@ class Journaling:
     def _on_began(self, ledger: Ledger, empty: bool) -> None:
         ledger.closed.connect(partial(self._end, ledger))
         ledger.target.replaced.connect(partial(self._begin_anew, ledger))
-        self._begin(ledger, empty=empty)
+        if self._session.source is not None:
+            self._begin(ledger, self._session.source, empty=empty)
 
-    def _begin(self, ledger: Ledger, *, empty: bool = False) -> None:
-        """Keep the journal of a labels layer from its first step on."""
-        source = self._session.source
-        if source is None:
-            return
+    def _begin(self, ledger: Ledger, source: ImageSource, *, empty: bool = False) -> None:
+        """Keep the journal of an image's labels from the first step on."""
         path, self._continued = self._continued, None
         keeper = JournalKeeper(
             source.file_name,
@@ -167,34 +172,35 @@ class Journaling:
             partial(self._voice.trouble.emit, ledger),
             path,
         )
-        self._keepers[ledger] = keeper
+        self._keepers[ledger], self._sources[ledger] = keeper, source
         ledger.did.connect(keeper.add)
 
     def _begin_anew(self, ledger: Ledger) -> None:
         """Keep a journal of other labels, which a layer was given, from the next step on."""
         if ledger in self._keepers:
+            source = self._sources[ledger]
             self._end(ledger)
-            self._begin(ledger)
+            self._begin(ledger, source)
 
     def _end(self, ledger: Ledger) -> None:
         keeper = self._keepers.pop(ledger, None)
+        self._sources.pop(ledger, None)
         self._troubles.pop(ledger, None)
         if keeper is not None:
             ledger.did.disconnect(keeper.add)
             keeper.close()
 
-    def _continue(self, offer: Offer, replayed: Replayed) -> None:
+    def _continue(self, offer: Offer, replayed: Replayed, highest: int) -> None:
         self._continued = offer.path
         ledger = self._ledgers.add(replayed.labels)
-        ledger.target.know_highest(int(max((record.label for record in replayed.cells.values()), default=0)))
+        ledger.target.know_highest(highest)
         ledger.cells.apply(RecordChange(None, record) for record in replayed.cells.values())
         for plane in np.ndindex(replayed.verified.shape[:-2]):
             whole = replayed.verified[plane].astype(bool)
             mark = ledger.verified.changed(plane, np.s_[0 : whole.shape[0], 0 : whole.shape[1]], whole, verified=True)
             ledger.verified.apply([] if mark is None else [mark])
         _rebuild(ledger.history, replayed)
-        n_cells = len(replayed.cells)
-        self._session.say(f"Continued: {n_cells} cells, {len(replayed.steps)} steps, which can be undone.")
+        self._session.say(f"Continued where it ended: {len(replayed.steps)} steps, which can be undone.")
         self._session.changed.emit()
 
     def _folders(self, source: ImageSource) -> list[Path]:
@@ -222,14 +228,37 @@ class Journaling:
         self.changed.emit()
 
 
-def _matching(path: Path, shape: tuple[int, ...], readers: dict[tuple[int, ...], Callable[[], Image]]) -> Offer | None:
+class _Look:
+    """What a plane holds, found out when it is asked for; in another thread."""
+
+    def __init__(self, read: Callable[[], Image], name: Callable[[], str]) -> None:
+        self._read, self._name = read, name
+
+    @cached_property
+    def image_id(self) -> str:
+        return self._read().image_id
+
+    @cached_property
+    def layer_id(self) -> str:
+        return self._name()
+
+    def is_of(self, opening: Opening) -> bool:
+        """Whether a journal is of this plane; channels that were chosen since make no difference."""
+        if opening.image_id is None and opening.layer_id is None:
+            return True
+        if opening.layer_id is not None and opening.layer_id == self.layer_id:
+            return True
+        return opening.image_id is not None and opening.image_id == self.image_id
+
+
+def _matching(path: Path, shape: tuple[int, ...], looks: dict[Plane, _Look]) -> Offer | None:
     """Return a journal if it is of the image, and something was done."""
     try:
         summary = summarize(path)
         if summary is None or summary.n_steps == 0 or summary.opening.shape != shape:
             return None
-        read = readers.get(summary.opening.plane)
-        if read is None or (summary.opening.image_id not in (None, read().image_id)):
+        look = looks.get(summary.opening.plane)
+        if look is None or not look.is_of(summary.opening):
             return None
     except (JournalError, ImageError):
         return None  # a file of another kind, or an image that cannot be read: both are told of when they are used
@@ -239,11 +268,14 @@ def _matching(path: Path, shape: tuple[int, ...], readers: dict[tuple[int, ...],
 def _opening(source: ImageSource, ledger: Ledger, session: Session) -> Callable[[], Opening]:
     """Return what says what a journal is of, in another thread."""
     data = ledger.target.layer.data
-    try:
+    read: Callable[[], Image] | None = None
+    name: Callable[[], str] | None = None
+    plane: Plane = (0,) * (len(source.shape) - 2)
+    with suppress(CellsamError):
+        name = source.namer(plane)
         plane = source.plane
-        read = session.image_reader(plane)
-    except CellsamError:
-        plane, read = (0,) * (len(source.shape) - 2), None
+        name = source.namer(plane)
+        read = session.image_reader(plane) if session.source is source else source.reader(plane)
 
     def opening() -> Opening:
         return Opening(
@@ -252,10 +284,18 @@ def _opening(source: ImageSource, ledger: Ledger, session: Session) -> Callable[
             dtype=str(data.dtype),
             plane=plane,
             image_id=None if read is None else read().image_id,
+            layer_id=None if name is None else name(),
             pixel_size_um=source.pixel_size_um,
         )
 
     return opening
+
+
+def _highest(replayed: Replayed) -> int:
+    """Return the highest number that a cell has or had, with those that undoing would bring back."""
+    edits = [edit for _, action in replayed.steps for edit in action.edits]
+    numbers = [int(values.max(initial=0)) for edit in edits for values in (edit.before, edit.after)]
+    return max(int(replayed.labels.max(initial=0)), *numbers, 0)
 
 
 def _rebuild(history: History, replayed: Replayed) -> None:

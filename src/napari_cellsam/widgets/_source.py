@@ -11,6 +11,7 @@ import numpy as np
 
 from napari_cellsam.errors import ChannelError, ImageShapeError
 from napari_cellsam.types import Image
+from napari_cellsam.types.image import content_id
 from napari_cellsam.widgets._axes import LayerAxes, describe_layer
 from napari_cellsam.widgets._channels import ChannelMap, ChannelRef, guess_channels, why_not_beside
 from napari_cellsam.widgets._picture import Picture, read_image
@@ -128,6 +129,8 @@ class ImageSource:
                 "The window shows the layer in 3-D or along other axes; show rows and columns in 2-D to find cells."
             )
         self._check_layer()
+        if dims.ndim < self._axes.ndim:  # while the layer is being removed
+            raise ImageShapeError(f"The window shows no plane of layer {self.layer.name!r}; choose the image again.")
         at = self.to_data(dims.point)
         chosen = [(round(float(at[axis])), self._axes.shape[axis]) for axis in self._label_axes[:-2]]
         if any(not 0 <= index < n for index, n in chosen):
@@ -171,17 +174,37 @@ class ImageSource:
         ChannelError
             If a layer that gives a channel was removed, or does not lie on the others any more.
         """
-        self._check_layer()
-        leading = self.shape[:-2]
-        if len(plane) != len(leading) or any(not 0 <= i < n for i, n in zip(plane, leading, strict=False)):
-            raise ImageShapeError(f"there is no plane {plane} in a stack of {leading}")
-        bare = tuple(i for axis, i in zip(self._label_axes, plane, strict=False) if axis != self._axes.channel_axis)
+        bare = self._bare(plane)
         if self._rgb:
             picture = Picture(_finest(self.layer), self.layer.name, (*bare, slice(None), slice(None), slice(0, 3)))
             return lambda: read_image({"rgb": picture}, self.pixel_size_um)
         roles = (("nuclear", self._map.nuclear), ("cell", self._map.cell))
         pictures = {role: self._picture(ref, bare) for role, ref in roles if ref is not None}
         return lambda: read_image(pictures, self.pixel_size_um)
+
+    def namer(self, plane: Plane) -> Callable[[], str]:
+        """Return what names the content of a plane of the layer, whichever channels the model gets of it.
+
+        It may be called in another thread.
+
+        Raises
+        ------
+        ImageShapeError
+            If there is no such plane, or the layer has changed its shape.
+        """
+        leading: list[Any] = list(self._bare(plane))
+        if self._axes.channel_axis is not None:
+            leading.insert(self._axes.channel_axis, slice(None))
+        picture = Picture(_finest(self.layer), str(self.layer.name), (*leading, slice(None), slice(None)))
+        return lambda: content_id(picture.read())
+
+    def _bare(self, plane: Plane) -> Plane:
+        """Return where a plane is along the axes that are none of channels."""
+        self._check_layer()
+        leading = self.shape[:-2]
+        if len(plane) != len(leading) or any(not 0 <= i < n for i, n in zip(plane, leading, strict=False)):
+            raise ImageShapeError(f"there is no plane {plane} in a stack of {leading}")
+        return tuple(i for axis, i in zip(self._label_axes, plane, strict=False) if axis != self._axes.channel_axis)
 
     @property
     def _label_axes(self) -> tuple[int, ...]:
