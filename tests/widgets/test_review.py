@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from tests.widgets.conftest import discs
 
 from napari_cellsam.editing.journal import replay
 from napari_cellsam.errors import OptionError
@@ -267,3 +268,47 @@ def test_a_mask_over_the_border_overlaps_only_within():
     [measure] = measure_cells(labels).values()
     mask = Mask(np.ones((6, 6), bool), (-2, -2), 0.5)
     assert overlap(mask, measure, labels) == 16 / 36
+
+
+def test_the_review_ends_when_another_image_is_looked_at(found, review):
+    start(found, review)
+    other = found.viewer.add_image(discs(centres=((50, 50),)), name="other")
+    found.use_image(other)
+    found.settle()
+    assert not review.on
+    with pytest.raises(OptionError, match="No cell is being reviewed"):
+        review.accept()
+    assert review.count.n_left == 0
+
+
+def test_the_review_ends_with_the_labels_and_adds_none(found, review):
+    start(found, review)
+    found.viewer.layers.remove(found.target.layer)
+    assert review.count.n_left == 0
+    assert not review.on
+    found.settle()
+    assert [layer.name for layer in found.viewer.layers] == ["discs"]
+
+
+def test_a_stack_that_is_reviewed_gives_way_to_one_plane(viewer, make_session):
+    stack = viewer.add_image(np.stack([discs()] * 2), name="stack")
+    session = make_session(viewer)
+    session.start()
+    session.settle()
+    session.automatic.run(session.planes())
+    session.settle()
+    start(session, session.review)
+    assert session.review.on
+    flat = viewer.add_image(discs(), name="flat")
+    viewer.layers.remove(stack)
+    session.use_image(flat)
+    session.settle()
+    assert session.review.count.n_left == 0
+    assert not session.review.on
+
+
+def test_cells_that_were_measured_too_late_are_not_reviewed(found, review):
+    review.start()
+    found.use_image(found.viewer.add_image(discs(centres=((50, 50),)), name="other"))
+    found.settle()
+    assert not review.on

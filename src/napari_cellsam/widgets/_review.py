@@ -23,6 +23,7 @@ from napari_cellsam.widgets._stability import Stability
 if TYPE_CHECKING:
     from napari_cellsam.service.transport import Call
     from napari_cellsam.widgets._jobs import Report
+    from napari_cellsam.widgets._layers import LabelsTarget
     from napari_cellsam.widgets._session import Session
 
 __all__ = ["Review"]
@@ -50,6 +51,8 @@ class _Entry:
 class Review:
     """Goes from cell to cell, the doubtful ones first; what is decided is one step of the history each.
 
+    A review is of the labels that were written into when it began, and ends when others are.
+
     ``changed`` is emitted when another cell is looked at, or the order or the counts change.
     """
 
@@ -65,7 +68,9 @@ class Review:
         self._spotlight = Spotlight(session)
         self._stability = Stability(session)
         self._stability.changed.connect(self._reorder)
+        self._target: LabelsTarget | None = None
         self.on = False
+        session.changed.connect(self._follow)
 
     @property
     def filter(self) -> ReviewFilter:
@@ -75,7 +80,7 @@ class Review:
     @property
     def current(self) -> tuple[Plane, int] | None:
         """Plane and number of the cell that is looked at."""
-        if not (self.on and 0 <= self._at < len(self._entries)):
+        if not (self.on and self._is_here() and 0 <= self._at < len(self._entries)):
             return None
         entry = self._entries[self._at]
         return entry.plane, entry.measure.label
@@ -89,7 +94,7 @@ class Review:
     def count(self) -> Reviewed:
         """How far the review is."""
         cells = list(self._session.cells) if self._session.has_target else []
-        n_left = sum(self._is_open(entry) for entry in self._entries)
+        n_left = sum(self._is_open(entry) for entry in self._entries) if self._is_here() else 0
         return Reviewed(sum(record.reviewed for record in cells), len(cells), n_left, self._pace())
 
     def start(self) -> None:
@@ -114,7 +119,12 @@ class Review:
                 found += [_Seen(plane, measures[label], odd) for label, odd in oddness_of(measures).items()]
             return found
 
-        session.jobs.submit(work, on_done=self._measured, on_error=session.failed, topic=_TOPIC)
+        def done(seen: list[_Seen]) -> None:
+            if session.has_target and session.target is target:
+                self._measured(seen)
+
+        self._target = target
+        session.jobs.submit(work, on_done=done, on_error=session.failed, topic=_TOPIC)
 
     def stop(self) -> None:
         """Look at no cell any more."""
@@ -177,11 +187,21 @@ class Review:
 
     def close(self) -> None:
         """Let go of everything."""
+        self._session.changed.disconnect(self._follow)
         self._stability.stop()
         self._spotlight.close()
         self.on = False
 
     # --- how it goes on
+
+    def _follow(self) -> None:
+        """End when other labels are written into: the cells of the next image have the same numbers."""
+        if self.on and not self._is_here():
+            self.stop()
+
+    def _is_here(self) -> bool:
+        """Whether the labels that are reviewed are still those that are written into."""
+        return self._session.has_target and self._session.target is self._target
 
     def _measured(self, seen: list[_Seen]) -> None:
         self._seen, self.on, self._at = seen, True, -1
