@@ -228,3 +228,21 @@ def test_labels_that_are_given_other_data_go_on_under_their_own_image(session, v
     assert session.journaling.flush()
     names = sorted(path.name for path in session.journaling.path.parent.glob("*.cellsam"))
     assert [name[:5] for name in names] == ["discs", "discs", "other"]
+
+
+def test_numbers_below_0_of_another_tool_stay_what_they_are(session, viewer):
+    mine = np.zeros((100, 110), np.int64)
+    mine[:, :5], mine[80:90, 90:100] = -1, 9
+    layer = viewer.add_labels(mine, name="mine")
+    viewer.layers.selection.active = viewer.layers["discs"]
+    session.use_labels(layer)
+    session.settle()
+    layer.data_setitem((np.array([50, 50]), np.array([4, 5])), 7)  # one of them was -1
+    layer.data_setitem((np.array([60]), np.array([50])), -1)
+    session.undo()
+    session.undo()
+    assert set(np.unique(layer.data)) <= {-1, 0, 7, 9}
+    click(session, 20, 20)
+    assert layer.data[20, 20] == 10
+    assert session.journaling.flush()
+    assert set(np.unique(replay(session.journaling.path).labels)) <= {0, 7, 9, 10}

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from napari_cellsam.errors import ImageShapeError
 
-__all__ = ["CropEdit", "Plane", "edit_between", "erase", "place"]
+__all__ = ["CropEdit", "Plane", "can_hold", "edit_between", "erase", "place"]
 
 Plane = tuple[int, ...]
 """Position of a ``(Y, X)`` picture in a stack: one index per leading axis; empty for a single picture."""
@@ -100,6 +100,13 @@ def edit_between(plane: Plane, corner: tuple[int, int], before: Labels, after: L
         _shortest(before[rows, columns]),
         _shortest(after[rows, columns]),
     )
+
+
+def can_hold(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return which numbers an edit can hold: 0 to 2**32 - 1, all that unsigned integers of 32 bits can be."""
+    if np.can_cast(values.dtype, np.uint32):
+        return np.ones(values.shape, bool)
+    return (values >= 0) & (values <= np.iinfo(np.uint32).max)
 
 
 def place(under: Labels, inside: NDArray[np.bool_], label: int, *, replaceable: Collection[int] = ()) -> Labels:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_cellsam.editing.edits import CropEdit
+from napari_cellsam.editing.edits import CropEdit, can_hold
 
 __all__ = ["edits_of"]
 
@@ -23,6 +23,11 @@ def edits_of(atoms: Iterable[Any], shape: Sequence[int]) -> list[CropEdit]:
         with ``slice_key``, ``mask``, ``old_values`` and ``new_value``.
     shape
         Of the layer's data.
+
+    Returns
+    -------
+    list of CropEdit
+        By plane; without pixels that had or have a number that edits cannot hold, such as -1.
     """
     return [edit for atom in atoms for edit in _split_planes(*_flat(atom, shape))]
 
@@ -51,7 +56,7 @@ def _positions(part: Any, n: int) -> NDArray[np.intp]:
 def _split_planes(indices: tuple[NDArray[np.intp], ...], before: NDArray[Any], after: NDArray[Any]) -> list[CropEdit]:
     """Return one edit for each plane that is touched."""
     *leading, rows, columns = indices
-    changed = before != after
+    changed = (before != after) & can_hold(before) & can_hold(after)  # napari's own undo takes back the others
     planes = np.stack([axis[changed] for axis in leading]) if leading else np.zeros((0, int(changed.sum())), np.intp)
     parts = [part[changed] for part in (rows, columns, before, after)]
     edits = []

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_cellsam.editing.actions import Action
-from napari_cellsam.editing.edits import edit_between
+from napari_cellsam.editing.edits import can_hold, edit_between
 from napari_cellsam.editing.journal_places import new_journal_path
 from napari_cellsam.editing.journal_writer import JournalWriter
 from napari_cellsam.errors import CellsamError, JournalError, OutputError
@@ -114,11 +114,12 @@ class JournalKeeper:
 
 
 def _contents(data: Any) -> list[Action]:
-    """Return what is in labels, part by part."""
+    """Return what is in labels, part by part; numbers that edits cannot hold, such as -1, are background."""
     actions = []
     for plane in np.ndindex(tuple(data.shape[:-2])):
         for top in range(0, data.shape[-2], _ROWS_AT_ONCE):
-            part = np.asarray(data[(*plane, slice(top, top + _ROWS_AT_ONCE))])
+            part = np.array(data[(*plane, slice(top, top + _ROWS_AT_ONCE))])  # a copy: work goes on meanwhile
+            part = np.where(can_hold(part), part, 0)
             edit = edit_between(plane, (top, 0), np.zeros_like(part), part) if part.any() else None
             if edit is not None:
                 actions.append(Action("labels that were there", (edit,)))
