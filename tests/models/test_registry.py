@@ -19,6 +19,7 @@ from napari_cellsam.models.registry import (
     remove_model,
 )
 from napari_cellsam.models.spec import ModelSpec, PackagedWeights, RemoteWeights
+from napari_cellsam.settings import models_dir
 from napari_cellsam.types import SegmentOptions
 
 COMPACT = ModelSpec("compact", "compact", PackagedWeights("compact.safetensors"), 512)
@@ -175,3 +176,10 @@ def test_a_broken_specification_is_named_and_harms_no_other_model(weights, folde
 def test_the_registry_needs_no_torch():
     code = "import sys; sys.modules['torch'] = None; import napari_cellsam.models.registry as r; r.list_models()"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_what_was_never_written_to_the_end_hides_no_model(weights, folders):
+    add_model(weights, "mine", inspect)
+    (models_dir() / ".mine.0123456789abcdef.json").write_bytes(b"")
+    assert "mine" in {spec.name for spec in list_models()}
+    assert find_model("mine").name == "mine"

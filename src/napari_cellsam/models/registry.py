@@ -74,7 +74,7 @@ def list_models() -> list[ModelSpec]:
     ModelError
         If a specification is broken; the message names the file.
     """
-    return [_read(path) for folder in (fetch.PACKAGED_DIR, models_dir()) for path in sorted(folder.glob("*.json"))]
+    return [_read(path) for folder in (fetch.PACKAGED_DIR, models_dir()) for path in _specifications(folder)]
 
 
 def find_model(name: str) -> ModelSpec:
@@ -239,10 +239,15 @@ def check_free(name: str) -> None:
         raise ModelError(f"there is a model {name!r} already; choose another name, or remove that one first")
 
 
+def _specifications(folder: Path) -> list[Path]:
+    """Return the files of a folder that specify models; not those that are still being written, or never were."""
+    return sorted(path for path in folder.glob("*.json") if not path.name.startswith("."))
+
+
 def _paths() -> dict[str, Path]:
     """Return the specification file of each model by name; the package's come first and win."""
     user, packaged = (
-        {path.stem: path for path in sorted(folder.glob("*.json"))} for folder in (models_dir(), fetch.PACKAGED_DIR)
+        {path.stem: path for path in _specifications(folder)} for folder in (models_dir(), fetch.PACKAGED_DIR)
     )
     return packaged | {name: path for name, path in user.items() if name not in packaged}
 
