@@ -7,6 +7,7 @@ import pytest
 from tests.widgets.conftest import discs
 
 from napari_cellsam.data.retraining.retraining_set import RetrainingSet
+from napari_cellsam.errors import OptionError
 from napari_cellsam.widgets._collecting import Collecting
 from napari_cellsam.widgets._looking import NoImageError
 
@@ -33,6 +34,17 @@ def test_a_verified_image_is_added_with_its_cells_and_their_records(session, col
     assert {record.origin for record in kept.cells(kept.entries[0])} == {"prompted", "automatic"}
     assert collecting.n_added == 1
     assert "1 added" in session.heard[-1]
+
+
+def test_adding_twice_at_once_is_refused(session, collecting):
+    session.prompting.click(20, 20)
+    session.settle()
+    heard = []
+    collecting.add(then=lambda: heard.append("then"))
+    with pytest.raises(OptionError, match="already"):
+        collecting.add()
+    session.settle()
+    assert heard == ["then"]
 
 
 def test_without_a_verified_region_only_what_a_person_touched_is_certain(session, collecting, tmp_path):

@@ -14,7 +14,7 @@ from napari_cellsam.data.retraining.pictures import Corrected, RetrainingPicture
 from napari_cellsam.data.retraining.retraining_set import AddResult, RetrainingSet
 from napari_cellsam.editing.edits import Plane
 from napari_cellsam.editing.records import CellRecord
-from napari_cellsam.errors import DatasetError
+from napari_cellsam.errors import DatasetError, OptionError
 from napari_cellsam.settings import journals_dir
 from napari_cellsam.widgets._looking import NoImageError
 
@@ -111,8 +111,12 @@ class Collecting:
         ------
         NoImageError
             If there is none.
+        OptionError
+            If pictures are being added already.
         """
         session = self._session
+        if self.running:
+            raise OptionError("The image is being added to the training set already.")
         if not session.has_target or session.source is None:
             raise NoImageError("There are no cells to learn from yet: let the model find some, or click on them.")
         source, data, folder = session.source, session.target.layer.data, self.folder
