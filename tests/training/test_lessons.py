@@ -69,6 +69,13 @@ def test_a_fifth_is_held_out_where_no_picture_judges():
         assert "held out" in lessons.val[0].name
 
 
+def test_what_was_held_out_still_is_when_more_is_corrected():
+    picture = rows_of_squares(2, 20)
+    few = replace(picture, verified=picture.verified & (np.arange(picture.labels.shape[1]) >= 40))
+    lines = [int(np.flatnonzero(with_judges(Lessons((p,))).val[0].verified.any(0))[0]) for p in (few, picture)]
+    assert lines[0] == lines[1]
+
+
 @pytest.mark.parametrize("shape", [(10, 2), (2, 10), (5, 5)])
 def test_what_is_held_out_is_unknown_in_what_is_learned(shape):
     picture = rows_of_squares(*shape)
