@@ -195,4 +195,4 @@ def test_labels_of_another_shape_are_refused():
 def test_more_pictures_than_fit_are_refused():
     lessons = [lesson_data(disc_picture(i)) for i in range(4)]
     with pytest.raises(LimitExceededError, match="service"):
-        lessons_of(request_of(*lessons), Limits(image_bytes=128 * 128 * 6 * 2))
+        lessons_of(request_of(*lessons), Limits(lesson_bytes=128 * 128 * 6 * 2))

@@ -84,6 +84,7 @@ def serve(  # noqa: PLR0913 - each argument is an option of the command
         max_waiting=max_waiting,
         max_connections=max_connections,
         image_bytes=image_cache_mib * 2**20,
+        lesson_bytes=image_cache_mib * 2**20,
         feature_bytes=feature_cache_mib * 2**20,
         disk_bytes=disk_cache_mib * 2**20,
     )

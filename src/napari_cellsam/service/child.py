@@ -64,11 +64,14 @@ def run(build: Callable[[ChildOptions], Service]) -> int:
 
 def _build(options: ChildOptions) -> Service:
     """Make the service of this machine's models, which takes features that a server computed."""
+    import psutil
+
     from napari_cellsam.service.core import Service
     from napari_cellsam.service.limits import Limits
     from napari_cellsam.service.model_pool import ModelPool
 
-    limits = Limits()
+    large = max(Limits().lesson_bytes, psutil.virtual_memory().total // 4)  # it is the user's own machine
+    limits = Limits(lesson_bytes=large, max_body_bytes=large)
     # torch decides on how many threads it computes: lowering that here would slow down every click
     pool = ModelPool(options.models, options.device, options.precision, limits)
     return Service(pool, limits, private=True)

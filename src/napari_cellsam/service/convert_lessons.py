@@ -42,7 +42,7 @@ def lessons_of(request: TrainModel, limits: Limits) -> Lessons:
     request
         From anyone.
     limits
-        All pictures together may take as many bytes as the service keeps of images.
+        All pictures together may take its ``lesson_bytes``.
 
     Raises
     ------
@@ -53,7 +53,7 @@ def lessons_of(request: TrainModel, limits: Limits) -> Lessons:
     """
     from napari_cellsam.training.lessons import Lessons
 
-    budget = _Budget(limits.image_bytes)
+    budget = _Budget(limits.lesson_bytes)
     train, val = (_pictures(lessons, limits, budget) for lessons in (request.train, request.val))
     return Lessons(train, val)
 
@@ -72,8 +72,8 @@ def _pictures(lessons: Sequence[LessonData], limits: Limits, budget: _Budget) ->
 def _picture(lesson: LessonData, limits: Limits, budget: _Budget) -> RetrainingPicture:
     if budget.n_bytes <= 0:
         raise LimitExceededError(
-            f"the corrected pictures take more than {limits.image_bytes} bytes, which is what this service keeps of "
-            "images. Train with fewer, or raise the service's limit"
+            f"the corrected pictures take more than {limits.lesson_bytes / 2**30:.1f} GiB, the most that this service "
+            "learns from. Train with fewer, or with `napari-cellsam finetune`, which has no such limit"
         )
     image = image_of(lesson.image, limits.max_pixels, budget.n_bytes)
     n_pixels = math.prod(image.shape)

@@ -31,6 +31,8 @@ class Limits:
         Most open connections.
     image_bytes
         Images that are kept in memory.
+    lesson_bytes
+        Corrected pictures of one training.
     feature_bytes
         Features that are kept in the device's memory.
     disk_bytes
@@ -48,6 +50,7 @@ class Limits:
     max_waiting_per_client: int = 128
     max_connections: int = 1024
     image_bytes: int = 2048 * _MIB
+    lesson_bytes: int = 2048 * _MIB
     feature_bytes: int = 512 * _MIB
     disk_bytes: int = 4096 * _MIB
     body_timeout_s: float = 30.0
