@@ -19,7 +19,7 @@ from napari_cellsam.models.memory_limits import OutOfMemoryError
 from napari_cellsam.models.network.compact import CompactCellSam
 from napari_cellsam.models.steps import Aside, run_steps
 from napari_cellsam.training import finetune, finetune_state
-from napari_cellsam.training.finetune import CHECKPOINT, Finetuning, FinetuningPlace, _schedule, _some
+from napari_cellsam.training.finetune import Finetuning, FinetuningPlace, _schedule, _some
 from napari_cellsam.training.finetune_state import FinetuneState
 from napari_cellsam.training.judging import judge_steps
 from napari_cellsam.training.learner import CompactLearner
@@ -220,7 +220,7 @@ def test_torchs_own_chance_is_left_alone(make):
     "content", [b"", b"not a checkpoint", b"PK\x03\x04 half a zip", "truncated", [1, 2], {"step": 3}]
 )
 def test_a_broken_checkpoint_is_named_and_kept(make, tmp_path, content):
-    path = tmp_path / "run" / CHECKPOINT
+    path = FinetuningPlace(tmp_path / "run", "same").checkpoint
     path.parent.mkdir()
     if content == "truncated":
         steps_until(make(), lambda step: isinstance(step, TrainingProgress))
@@ -249,11 +249,41 @@ class Full:
             raise OSError(28, "No space left on device")
 
 
+def test_torchs_own_error_of_a_full_disk_is_told_of(make, monkeypatch):
+    def save(content, file):
+        raise RuntimeError("[enforce fail at inline_container.cc:671] . unexpected pos 832 vs 726")
+
+    monkeypatch.setattr(finetune_state.torch, "save", save)
+    with pytest.raises(OutputError, match=r"checkpoint-same\.pt cannot be written .*unexpected pos"):
+        run_steps(make().steps())
+
+
+def test_a_minute_of_learning_is_lost_at_most(make, tmp_path):
+    clock = iter(np.arange(0.0, 1e6, 70.0))
+    steps, answer = make(replace(OPTIONS, n_checks=1), clock=lambda: next(clock)).steps(), None
+    while not (isinstance(step := steps.send(answer), TrainingProgress) and step.step == 2):
+        answer = step.work() if isinstance(step, Aside) else None
+    assert FinetuningPlace(tmp_path / "run", "same").checkpoint.is_file()
+    steps.close()
+
+
+def test_another_training_of_that_name_leaves_the_checkpoint_alone(make, tmp_path):
+    for fingerprint in ("first", "second"):
+        steps_until(make(fingerprint=fingerprint), lambda step: isinstance(step, TrainingProgress) and step.step == 1)
+    place = FinetuningPlace(tmp_path / "run", "first")
+    assert place.checkpoint.is_file()
+    place.clear()
+    assert not list(place.folder.glob("*.pt"))
+
+
 def test_a_full_disk_is_told_of_and_the_last_checkpoint_is_gone_on_from(make, whole, tmp_path, monkeypatch):
     monkeypatch.setattr(finetune_state.torch, "save", Full(torch.save))
     with pytest.raises(OutputError, match="No space left"):
         run_steps(make().steps())
-    assert sorted(path.name for path in (tmp_path / "run").iterdir() if path.is_file()) == [CHECKPOINT, "curves.jsonl"]
+    assert sorted(path.name for path in (tmp_path / "run").iterdir() if path.is_file()) == [
+        "checkpoint-same.pt",
+        "curves.jsonl",
+    ]
     monkeypatch.undo()
     seen = []
     again = run_steps(make().steps(), seen.append)

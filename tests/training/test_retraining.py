@@ -102,6 +102,16 @@ def test_a_taken_name_is_refused_before_anything_is_computed(parent, lessons):
         next(retrain_steps(task_of(parent, lessons, "compact")))
 
 
+def test_two_trainings_of_one_name_are_refused_before_the_second_learns(parent, lessons):
+    first = retrain_steps(task_of(parent, lessons))
+    next(first)
+    with pytest.raises(ModelError, match="being trained already"):
+        next(retrain_steps(task_of(parent, lessons)))
+    next(retrain_steps(task_of(parent, lessons, "mine-2")))
+    first.close()
+    next(retrain_steps(task_of(parent, lessons)))
+
+
 def test_a_training_that_was_broken_off_goes_on_to_the_same_model(parent, lessons):
     steps = retrain_steps(task_of(parent, lessons, "whole"))
     run_steps(steps)
@@ -113,7 +123,7 @@ def test_a_training_that_was_broken_off_goes_on_to_the_same_model(parent, lesson
         if isinstance(step, TrainingProgress) and step.step == 2:
             break
     steps.close()
-    assert (training_dir() / "broken-off" / "checkpoint.pt").is_file()
+    assert len(list((training_dir() / "broken-off").glob("checkpoint-*.pt"))) == 1
     seen = []
     run_steps(
         retrain_steps(task_of(parent, lessons, "broken-off")),

@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 
-from napari_cellsam.errors import CheckpointError
+from napari_cellsam.errors import CheckpointError, OutputError
 from napari_cellsam.export.output import make_folder, whole_file
 from napari_cellsam.models.network.compact import CompactCellSam
 
-__all__ = ["Run", "read_checkpoint"]
+__all__ = ["Run", "read_checkpoint", "save_whole"]
 
 _KEYS = frozenset({"model", "average", "optimizer", "config", "step", "spent_s"})
 
@@ -83,8 +83,22 @@ class Run:
             "spent_s": self.spent_s,
         }
         make_folder(path.parent)
-        with whole_file(path, overwrite=True) as partial:
-            torch.save(state, partial)
+        save_whole(state, path)
+
+
+def save_whole(content: dict[str, Any], path: Path) -> None:
+    """Write a checkpoint whole or not at all.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written, as on a full disk.
+    """
+    with whole_file(path, overwrite=True) as partial, partial.open("wb") as file:
+        try:
+            torch.save(content, file)
+        except RuntimeError as error:  # torch's own writer has no other for a disk that refuses
+            raise OutputError(f"{path} cannot be written ({str(error).splitlines()[0]}); make room") from error
 
 
 def read_checkpoint(path: Path) -> dict[str, Any] | None:

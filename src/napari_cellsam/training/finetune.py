@@ -25,9 +25,9 @@ from napari_cellsam.training.learner import Learner, Stage
 from napari_cellsam.training.lessons import Lessons, n_known_cells
 from napari_cellsam.types.finetuning import Figures, FinetuneOptions, TrainingProgress
 
-__all__ = ["CHECKPOINT", "Finetuning", "FinetuningPlace"]
+__all__ = ["Finetuning", "FinetuningPlace"]
 
-CHECKPOINT = "checkpoint.pt"
+_SAVE_S = 60.0  # of learning that is lost at most when the process ends at once
 _WARM_UP = 0.05  # share of the budget
 _N_VAL_CROPS = 8
 _MOST_CHECKED_PX = 2_000_000
@@ -50,6 +50,17 @@ class FinetuningPlace:
 
     folder: Path
     fingerprint: str
+
+    @property
+    def checkpoint(self) -> Path:
+        """File of the training's state; another training of that name has another one."""
+        return self.folder / f"checkpoint-{self.fingerprint[:8]}.pt"
+
+    def clear(self) -> None:
+        """Remove the checkpoints of all trainings of that name, and what was left when one could not be written."""
+        for pattern in ("checkpoint*.pt", ".checkpoint*.pt"):
+            for path in self.folder.glob(pattern):
+                path.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +130,7 @@ class Finetuning:
         material: _Material = yield Aside(self._prepare)
         state = FinetuneState.begin(self._learner, self._options.rate)
         if self._options.resume:
-            state.load(self._place.folder / CHECKPOINT, self._place.fingerprint)
+            state.load(self._place.checkpoint, self._place.fingerprint)
         with Curves(self._place.folder, after=state.step) as curves:
             try:
                 yield from self._train(state, material, curves)
@@ -141,6 +152,7 @@ class Finetuning:
 
     def _train(self, state: FinetuneState, material: _Material, curves: Curves) -> Steps[None]:
         begun = self._clock() - state.spent_s
+        saved = self._clock()
         while not self._is_over(state) or state.checked_step < state.step:
             if self._is_check_due(state):
                 before = self._clock()
@@ -150,6 +162,7 @@ class Finetuning:
                 state.checked_step, state.checked_at_s = state.step, state.spent_s
                 curves.add(progress)
                 yield Aside(partial(self._save, state))
+                saved = self._clock()
             else:
                 stage = self._stage(state)
                 batch: CropBatch = yield Aside(partial(material.batches.draw, state.step))
@@ -158,6 +171,9 @@ class Finetuning:
                 state.follow_losses(losses)
                 progress = self._progress(state, stage)
                 curves.add(progress)
+                if self._clock() - saved > _SAVE_S:
+                    yield Aside(partial(self._save, state))
+                    saved = self._clock()
             yield progress
 
     def _is_over(self, state: FinetuneState) -> bool:
@@ -230,7 +246,7 @@ class Finetuning:
         return replace(self._progress(state, "checking"), val_losses=losses, f1=f1)
 
     def _save(self, state: FinetuneState) -> None:
-        state.save(self._place.folder / CHECKPOINT, self._place.fingerprint)
+        state.save(self._place.checkpoint, self._place.fingerprint)
 
     def _progress(self, state: FinetuneState, stage: str) -> TrainingProgress:
         share = min(self._share(state), 1.0)

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from napari_cellsam.errors import CheckpointError
-from napari_cellsam.export.output import make_folder, whole_file
+from napari_cellsam.export.output import make_folder
+from napari_cellsam.training.checkpoint import save_whole
 
 if TYPE_CHECKING:
     from napari_cellsam.training.learner import Learner
@@ -113,8 +114,7 @@ class FinetuneState:
             "running": self.running,
         } | {name: getattr(self, name) for name in _NUMBERS}
         make_folder(path.parent)
-        with whole_file(path, overwrite=True) as partial:
-            torch.save(content, partial)
+        save_whole(content, path)
 
     def load(self, path: Path, fingerprint: str) -> bool:
         """Go on from a checkpoint, if there is one of the same training; return whether there was.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -12,9 +13,10 @@ from pathlib import Path
 
 import msgspec
 import torch
+from filelock import FileLock, Timeout
 
 from napari_cellsam.engine import Model
-from napari_cellsam.errors import DatasetError
+from napari_cellsam.errors import DatasetError, ModelError
 from napari_cellsam.export.output import make_folder
 from napari_cellsam.models.registry import (
     ModelNotes,
@@ -27,7 +29,7 @@ from napari_cellsam.models.registry import (
 from napari_cellsam.models.steps import Aside, Steps
 from napari_cellsam.models.weights import inspect_checkpoint, load_network
 from napari_cellsam.settings import training_dir
-from napari_cellsam.training.finetune import CHECKPOINT, Finetuning, FinetuningPlace
+from napari_cellsam.training.finetune import Finetuning, FinetuningPlace
 from napari_cellsam.training.finetune_state import FinetuneState
 from napari_cellsam.training.judging import judge_steps
 from napari_cellsam.training.learner import Learner
@@ -106,7 +108,8 @@ def retrain_steps(task: Retraining, is_stopped: Callable[[], bool] = lambda: Fal
     Raises
     ------
     ModelError
-        If the name is taken or cannot be one, or the parent cannot be used. `ModelNotFoundError` if it is not there.
+        If the name is taken, is being trained or cannot be one, or the parent cannot be used.
+        `ModelNotFoundError` if it is not there.
     DatasetError
         If nothing can be learned from the pictures, or nothing was learned before the training was stopped.
     DeviceMemoryError
@@ -117,13 +120,18 @@ def retrain_steps(task: Retraining, is_stopped: Callable[[], bool] = lambda: Fal
         If the new model cannot be written.
     """
     check_free(task.name)
+    folder = training_dir() / task.name
+    with _alone(folder):
+        return (yield from _retrain_steps(task, folder, is_stopped))
+
+
+def _retrain_steps(task: Retraining, folder: Path, is_stopped: Callable[[], bool]) -> Steps[TrainingRecord]:
     yield TrainingProgress("before")
     lessons = yield Aside(lambda: with_judges(task.lessons))
     parent: _Parent = yield Aside(partial(_load, task))
     hashes = yield Aside(lambda: _hashes(lessons))
     before = yield from _judged(parent.model(parent.learner.twin({}), parent.name), lessons)
     shift = yield from _tightened(parent, lessons)
-    folder = training_dir() / task.name
     place = FinetuningPlace(folder, _fingerprint(task, parent, hashes))
     # Outlines that were fitted are a change by themselves, which training may not make better.
     training = Finetuning(parent.learner, lessons, task.options, place, is_stopped=is_stopped, judges_start=bool(shift))
@@ -134,8 +142,26 @@ def retrain_steps(task: Retraining, is_stopped: Callable[[], bool] = lambda: Fal
     best = parent.learner.twin(state.best)
     after = yield from _judged(parent.model(best.twin({}), task.name), lessons)
     record = _record(task, parent, hashes, (before, after), state, shift)
-    yield Aside(lambda: _register(task, parent, best, record, folder))
+    yield Aside(lambda: _register(task, parent, best, record, place))
     return record
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Let nobody else train in a folder, in this process or another."""
+    make_folder(folder)
+    lock = FileLock(folder.with_name(f".{folder.name}.lock"), thread_local=False)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise ModelError(
+            f"a model {folder.name!r} is being trained already, in another window or program; wait for it, or choose "
+            "another name"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _load(task: Retraining) -> _Parent:
@@ -201,10 +227,9 @@ def _record(
     )
 
 
-def _register(task: Retraining, parent: _Parent, best: Learner, record: TrainingRecord, folder: Path) -> None:
+def _register(task: Retraining, parent: _Parent, best: Learner, record: TrainingRecord, place: FinetuningPlace) -> None:
     """Write the new model, and take away what only the training needed; the learning curves stay."""
-    make_folder(folder)
-    weights = folder / "model.safetensors"
+    weights = place.folder / "model.safetensors"
     best.save(weights)
     title = f"{task.name}, learned from {parent.name} on {time.strftime('%Y-%m-%d')}"
     notes = ModelNotes(
@@ -216,4 +241,4 @@ def _register(task: Retraining, parent: _Parent, best: Learner, record: Training
     )
     add_model(weights, task.name, inspect_checkpoint, notes)
     weights.unlink(missing_ok=True)
-    (folder / CHECKPOINT).unlink(missing_ok=True)
+    place.clear()

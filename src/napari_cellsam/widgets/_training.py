@@ -27,6 +27,7 @@ __all__ = ["Training", "TrainingState"]
 TrainingState = Literal["idle", "judging", "learning", "done", "failed"]
 
 _TRAIN, _STOP = "train", "stop"
+_AGAIN = "Begun again with the same pictures, model and name, it goes on from where it was."
 _RUNNING = "A model is learning already. Stop it, or wait until it is done."
 
 
@@ -180,7 +181,7 @@ class Training:
         if not self.running:
             return
         self._jobs.cancel()
-        self._session.say(f"The training of {self.name} was cancelled. Begun again, it goes on from where it was.")
+        self._session.say(f"The training of {self.name} was cancelled. {_AGAIN}")
         self._set("idle")
 
     def use_new(self) -> None:
@@ -244,7 +245,7 @@ class Training:
         self._jobs.cancel(_STOP)
         self.stopping = False
         if isinstance(error, RequestCancelledError):
-            self._session.say(f"The training of {self.name} was broken off. Begun again, it goes on from where it was.")
+            self._session.say(f"The training of {self.name} was broken off. {_AGAIN}")
             self._set("idle")
             return
         self._session.failed(error)

@@ -32,7 +32,7 @@ TRAINING_ACTIONS = (
         "cancel_training",
         "Cancel the training",
         "",
-        "End the training without a new model; begun again, it goes on from where it was.",
+        "End the training without a new model; begun again as it is, it goes on from where it was.",
         lambda session: session.training.cancel(),
     ),
     ActionSpec(
