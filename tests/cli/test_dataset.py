@@ -15,6 +15,7 @@ from napari_cellsam.editing.edits import edit_between
 from napari_cellsam.editing.journal_format import Opening
 from napari_cellsam.editing.journal_writer import JournalWriter
 from napari_cellsam.editing.records import CellRecord, RecordChange
+from napari_cellsam.editing.verified import Mark
 from napari_cellsam.export.label_tiff import write_labels
 
 
@@ -55,8 +56,7 @@ def edited(plane, shape=(30, 40)):
         RecordChange(None, CellRecord(1, plane, "automatic", 0.9, 0.8)),
         RecordChange(None, CellRecord(2, plane, "prompted", None, 0.7)),
     )
-    rows = np.zeros((15, 40), np.uint32)
-    return Action("work", edits, changes, marks=(edit_between(plane, (0, 0), rows, rows + 1),))
+    return Action("work", edits, changes, marks=(Mark.of(plane, (0, 0), np.ones((15, 40), bool), verified=True),))
 
 
 def write_journal(path, shape, plane=()):

@@ -23,6 +23,7 @@ from napari_cellsam.editing.journal import read_steps, replay, summarize
 from napari_cellsam.editing.journal_format import MAGIC, Opening, frame_of
 from napari_cellsam.editing.journal_writer import JournalWriter
 from napari_cellsam.editing.records import CellRecord, RecordChange
+from napari_cellsam.editing.verified import Mark
 from napari_cellsam.errors import JournalError, OutputError
 from napari_cellsam.types import Prompt
 
@@ -114,7 +115,7 @@ def test_steps_of_one_group_stay_together_also_when_the_journal_is_continued(tmp
 
 
 def test_verified_regions_and_reviewed_cells_are_there_again(tmp_path):
-    mark = edit_between((), (2, 3), np.zeros((4, 5), np.uint32), np.ones((4, 5), np.uint32))
+    mark = Mark.of((), (2, 3), np.ones((4, 5), bool), verified=True)
     write(tmp_path / "a.cellsam", [cell(1, 0, 0, reviewed=True), Action("verify", marks=(mark,))])
     replayed = replay(tmp_path / "a.cellsam")
     assert np.count_nonzero(replayed.verified) == 20

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
-from napari_cellsam.editing.verified import VerifiedRegions
+from napari_cellsam.editing.verified import Mark, VerifiedRegions
 
 REGION = np.s_[2:5, 1:4]
 ALL = np.ones((3, 3), bool)
@@ -40,3 +41,28 @@ def test_only_the_pixels_inside_are_marked():
     regions = VerifiedRegions((6, 7))
     regions.apply([regions.changed((), REGION, np.eye(3, dtype=bool), verified=True)])
     assert np.count_nonzero(regions.of(())) == 3
+
+
+def test_a_mark_of_a_large_plane_takes_few_bytes():
+    regions = VerifiedRegions((6000, 5000))
+    mark = regions.changed((), np.s_[0:6000, 0:5000], np.ones((6000, 5000), bool), verified=True)
+    assert mark.n_bytes < 100_000
+    regions.apply([mark])
+    assert regions.of(()).all()
+    regions.apply([mark.inverse()])
+    assert not regions.any(())
+
+
+def test_a_mark_is_the_pixels_that_it_was_made_of():
+    pixels = np.random.default_rng(3).random((40, 50)) < 0.5
+    shown = np.zeros((60, 70), bool)
+    Mark.of((), (7, 9), pixels, verified=True).write(shown)
+    assert np.array_equal(shown[7:47, 9:59], pixels)
+    assert shown.sum() == pixels.sum()
+
+
+@pytest.mark.parametrize("corner", [(-1, 0), (0, -1), (4, 0), (0, 5)])
+def test_a_mark_beyond_the_picture_is_refused(corner):
+    mark = Mark.of((), corner, ALL, verified=True)
+    with pytest.raises(IndexError, match="beyond 6 x 7"):
+        mark.write(np.zeros((6, 7), bool))

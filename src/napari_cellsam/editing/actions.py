@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from napari_cellsam.editing.edits import CropEdit
 from napari_cellsam.editing.records import RecordChange
+from napari_cellsam.editing.verified import Mark
 
 __all__ = ["Action"]
 
@@ -25,7 +26,7 @@ class Action:
     changes
         Records that changed, in order.
     marks
-        Pixels of the verified regions that changed, in order: 1 where every cell is outlined, 0 where that is unknown.
+        Pixels of the verified regions that changed, in order.
     group
         Actions of one group are one step however many there are: an automatic run grows while its cells come in.
     """
@@ -34,13 +35,14 @@ class Action:
     edits: tuple[CropEdit, ...] = ()
     changes: tuple[RecordChange, ...] = ()
     group: object | None = None
-    marks: tuple[CropEdit, ...] = ()
+    marks: tuple[Mark, ...] = ()
 
     @property
     def n_bytes(self) -> int:
         """Memory that the action holds."""
-        edits = (*self.edits, *self.marks)
-        return _OVERHEAD_BYTES * (1 + len(edits) + len(self.changes)) + sum(edit.n_bytes for edit in edits)
+        n_parts = 1 + len(self.edits) + len(self.marks) + len(self.changes)
+        n_bytes = sum(edit.n_bytes for edit in self.edits) + sum(mark.n_bytes for mark in self.marks)
+        return _OVERHEAD_BYTES * n_parts + n_bytes
 
     def inverse(self) -> Action:
         """Return the action that takes this one back."""

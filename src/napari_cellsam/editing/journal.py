@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from napari_cellsam.editing.edits import CropEdit, Plane
 from napari_cellsam.editing.journal_format import Opening, Step, frames_in
 from napari_cellsam.editing.records import CellRecord, RecordChange
+from napari_cellsam.editing.verified import Mark
 from napari_cellsam.errors import ImageTooLargeError, JournalError
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ def replay(path: Path, n_steps: int | None = None) -> Replayed:
             break
         action = step.action(None if step.group is None else groups.setdefault(step.group, object()))
         _write(labels, action.edits)
-        _write(verified, action.marks)
+        _mark(verified, action.marks)
         _note(cells, action.changes)
         done.append((step.kind, action))
     return Replayed(labels, verified, cells, summary, done)
@@ -177,6 +178,16 @@ def _write(labels: NDArray[np.unsignedinteger], edits: Sequence[CropEdit]) -> No
             labels[edit.indices] = edit.after
         except (IndexError, OverflowError) as error:
             raise JournalError(f"a step of the journal does not fit labels of shape {labels.shape}: {error}") from error
+
+
+def _mark(verified: NDArray[np.uint8], marks: Sequence[Mark]) -> None:
+    """Change what is verified."""
+    for mark in marks:
+        try:
+            mark.write(verified[mark.plane])
+        except IndexError as error:
+            shape = verified.shape
+            raise JournalError(f"a step of the journal does not fit labels of shape {shape}: {error}") from error
 
 
 def _note(cells: dict[tuple[Plane, int], CellRecord], changes: Sequence[RecordChange]) -> None:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from napari_cellsam.editing.actions import Action
 from napari_cellsam.editing.edits import CropEdit
 from napari_cellsam.editing.records import CellRecord, Origin, RecordChange
+from napari_cellsam.editing.verified import Mark
 from napari_cellsam.errors import CellsamError, JournalError
 from napari_cellsam.types import Prompt
 
@@ -135,7 +136,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, tag="step"):
             If it is not a step of this program.
         """
         try:
-            edits, marks = (tuple(_unpacked(edit) for edit in edits) for edits in (self.edits, self.marks))
+            edits, marks = tuple(map(_unpacked, self.edits)), tuple(map(_as_mark, self.marks))
             changes = tuple(RecordChange(_as_record(before), _as_record(after)) for before, after in self.changes)
             return Action(self.title, edits, changes, group, marks)
         except JournalError:
@@ -158,7 +159,7 @@ def step_of(kind: Kind, action: Action, time: float, group: int | None) -> Step:
         group=group,
         edits=tuple(_packed(edit) for edit in action.edits),
         changes=tuple((_of_record(change.before), _of_record(change.after)) for change in action.changes),
-        marks=tuple(_packed(edit) for edit in action.marks),
+        marks=tuple(map(_of_mark, action.marks)),
     )
 
 
@@ -241,6 +242,20 @@ def _unpacked(edit: _Edit) -> CropEdit:
         before.astype(np.uint32),
         after.astype(np.uint32),
     )
+
+
+def _of_mark(mark: Mark) -> _Edit:
+    """Return a mark as the edit of an image that is 1 where something is verified."""
+    before, after = (np.array([value], "<u4").tobytes() for value in (not mark.verified, mark.verified))
+    return _Edit(mark.plane, mark.runs.astype("<i4").tobytes(), before, after)
+
+
+def _as_mark(edit: _Edit) -> Mark:
+    """Return the mark that was packed."""
+    runs, after = np.frombuffer(edit.runs, "<i4").reshape(3, -1), np.frombuffer(edit.after, "<u4")
+    if (runs[2] < 1).any() or after.size != 1:
+        raise JournalError("a step of the journal marks pixels that do not fit each other")
+    return Mark(edit.plane, runs.astype(np.int32), bool(after[0]))
 
 
 def _of_record(record: CellRecord | None) -> _Record | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -9,8 +10,10 @@ import numpy as np
 from psygnal import Signal
 
 from napari_cellsam.editing.actions import Action
+from napari_cellsam.editing.edits import Plane
 from napari_cellsam.editing.records import RecordChange
 from napari_cellsam.errors import CellsamError
+from napari_cellsam.widgets._extent import Window
 from napari_cellsam.widgets._layers import same_layer
 from napari_cellsam.widgets._search_region import Region
 
@@ -74,8 +77,7 @@ class Verifying:
         window = (slice(y0, y1), slice(x0, x1))
         inside = region.pixels()
         mark = session.verified.changed(plane, window, inside, verified=verified)
-        labels = session.target.read(plane, window)
-        changes = self._reviewed(np.unique(labels[inside])) if verified else ()
+        changes = self._reviewed(self._labels_in(plane, window, inside)) if verified else ()
         word = "verified" if verified else "not verified"
         if mark is None and not changes:
             session.say(f"This is {word} already.")
@@ -102,10 +104,16 @@ class Verifying:
         self._on = False
         self._remove()
 
-    def _reviewed(self, labels: NDArray[Any]) -> tuple[RecordChange, ...]:
+    def _labels_in(self, plane: Plane, window: Window, inside: NDArray[np.bool_]) -> Iterable[int]:
+        """Return the cells in a region; of a whole plane all that are known, without a look at each pixel."""
+        if inside.shape == self._session.target.shape and inside.all():
+            return [record.label for record in self._session.cells if record.plane == plane]
+        return map(int, np.unique(self._session.target.read(plane, window)[inside]))
+
+    def _reviewed(self, labels: Iterable[int]) -> tuple[RecordChange, ...]:
         """Return how cells become reviewed that a person says are right."""
         cells, plane = self._session.cells, self._session.plane
-        records = (cells.get(plane, int(label)) for label in labels if label)
+        records = (cells.get(plane, label) for label in labels if label)
         return tuple(RecordChange(r, replace(r, reviewed=True)) for r in records if r is not None and not r.reviewed)
 
     def _marked(self) -> NDArray[np.bool_]:
