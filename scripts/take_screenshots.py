@@ -6,6 +6,7 @@ Usage: xvfb-run -s "-screen 0 1400x900x24" python scripts/take_screenshots.py do
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -14,12 +15,12 @@ from pathlib import Path
 
 import napari
 import numpy as np
-from napari.settings import get_settings
 from qtpy.QtWidgets import QApplication, QScrollArea
 
 from napari_cellsam.widgets._actions import find_action, run_action
 from napari_cellsam.widgets.segment_dock import SegmentDock
 
+_APART = "apart"
 _PATIENCE_S = 120.0
 _MINUTES = 0.7  # of training
 _SIZE = (1280, 800)
@@ -154,9 +155,18 @@ def pause(seconds: float) -> None:
         time.sleep(0.005)
 
 
+def run_apart(folder: str) -> None:
+    """Run this program where nothing of the user's is seen, or written: napari finds its settings when it starts."""
+    with tempfile.TemporaryDirectory() as own:
+        places = {
+            f"NAPARI_CELLSAM_{kind}_DIR": f"{own}/{kind}" for kind in ("CONFIG", "JOURNALS", "MODELS", "TRAINING")
+        }
+        places["NAPARI_CONFIG"] = f"{own}/napari.yaml"
+        subprocess.run([sys.executable, __file__, folder, _APART], env=os.environ | places, check=True)
+
+
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as own:  # nothing of the user's is seen, or written
-        for kind in ("CONFIG", "JOURNALS"):
-            os.environ[f"NAPARI_CELLSAM_{kind}_DIR"] = own
-        get_settings(Path(own) / "napari.yaml")
+    if sys.argv[2:] == [_APART]:
         main(Path(sys.argv[1]))
+    else:
+        run_apart(sys.argv[1])
