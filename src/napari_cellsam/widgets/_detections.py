@@ -29,8 +29,7 @@ __all__ = ["DetectorBoxes"]
 
 _TOPIC = "boxes"
 _USUAL = 0.4  # threshold where the user has set none
-_TICK_MS = 15
-_REFRESH_MS = 60
+_TICK_MS, _REFRESH_MS = 15, 60
 _MOST_DRAWN = 400  # napari takes 0.3 ms for a box
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from psygnal import Signal
@@ -14,18 +14,17 @@ from psygnal import Signal
 from napari_cellsam.data.read import list_images
 from napari_cellsam.editing.exporting import cell_set_of
 from napari_cellsam.editing.folder_states import CELLS_FOLDER, FolderStates, State
-from napari_cellsam.errors import CellsamError, ImageReadError, OptionError, OutputError
+from napari_cellsam.errors import CellsamError, OptionError, OutputError
 from napari_cellsam.export.formats import find_format, read_cells
 from napari_cellsam.export.output import make_folder
+from napari_cellsam.widgets._folder_reading import LayerData, plain_image, read_layers
 from napari_cellsam.widgets._layers import labels_of, same_layer
-from napari_cellsam.widgets._picture import Picture, read_image
 
 if TYPE_CHECKING:
     from napari.layers import Labels, Layer
 
     from napari_cellsam.export.cell_set import CellSet
     from napari_cellsam.service.transport import Call
-    from napari_cellsam.types import Image
     from napari_cellsam.widgets._jobs import Report
     from napari_cellsam.widgets._session import Session
 
@@ -34,7 +33,6 @@ __all__ = ["FolderWork"]
 _NO_FOLDER = "No folder of images is open: open one in the dock, under Folder of images."
 _OPEN, _SAVE, _AHEAD = "folder open", "folder save", "folder ahead"
 _FORMAT = find_format("tiff")
-LayerData = tuple[Any, dict[str, Any], str]
 
 
 class FolderWork:
@@ -112,7 +110,7 @@ class FolderWork:
             self._show(path, self._ahead[1])
             return
         self._session.jobs.submit(
-            lambda call, report: _read(path),  # noqa: ARG005 - as long as a file takes to read
+            lambda call, report: read_layers(path),  # noqa: ARG005 - as long as a file takes to read
             on_done=lambda layers: self._show(path, layers),
             on_error=self._session.failed,
             topic=_OPEN,
@@ -167,9 +165,9 @@ class FolderWork:
         path, options = self._paths[self._at + 1], session.options
 
         def work(call: Call, report: Report) -> tuple[Path, list[LayerData]]:
-            layers = _read(path)
+            layers = read_layers(path)
             report((path, layers))
-            image = _plain_image(layers)
+            image = plain_image(layers)
             if image is not None:
                 session.client.prefetch(image, options, call=call)
             return path, layers
@@ -297,34 +295,3 @@ class FolderWork:
     def _is_ours(self, layer: Layer) -> bool:
         """Whether a layer was opened here."""
         return any(same_layer(layer, ours) for ours in self._layers)
-
-
-def _read(path: Path) -> list[LayerData]:
-    """Return the layers of a file, as napari itself reads it."""
-    import npe2
-
-    try:
-        layers = npe2.read([str(path)], stack=False, plugin_name="napari")
-    except CellsamError:
-        raise
-    except Exception as error:  # whatever the libraries raise for a broken file
-        raise ImageReadError(f"{path} cannot be read: {error}") from error
-    if not layers or any(np.ndim(layer[0]) < 2 and not isinstance(layer[0], list) for layer in layers):
-        raise ImageReadError(f"{path} cannot be read: it holds no picture")
-    full = [(*layer, {}, "image")[:3] if len(layer) == 1 else (*layer, "image")[:3] for layer in layers]
-    return [(data, dict(meta or {}), str(kind)) for data, meta, kind in full]
-
-
-def _plain_image(layers: list[LayerData]) -> Image | None:
-    """Return what the model will be given of an image of one channel or of colours; None for others."""
-    if len(layers) != 1:
-        return None
-    data, meta, kind = layers[0]
-    values = data[0] if isinstance(data, list) else data
-    if kind != "image" or meta.get("scale") is not None:
-        return None
-    if values.ndim == 2:
-        return read_image({"cell": Picture(values, "", (slice(None), slice(None)))}, None)
-    if values.ndim == 3 and values.shape[-1] in (3, 4) and values.dtype == np.uint8:
-        return read_image({"rgb": Picture(values, "", (slice(None), slice(None), slice(0, 3)))}, None)
-    return None

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,12 +12,13 @@ import numpy as np
 from psygnal import Signal as Event
 from qtpy.QtCore import QObject, Qt, Signal
 
-from napari_cellsam.editing.journal import JournalSummary, Replayed, replay, summarize
+from napari_cellsam.editing.journal import Replayed, replay
 from napari_cellsam.editing.journal_format import Opening
 from napari_cellsam.editing.journal_places import find_journals, journal_folders
 from napari_cellsam.editing.records import RecordChange
-from napari_cellsam.errors import CellsamError, ImageError, JournalError
+from napari_cellsam.errors import CellsamError
 from napari_cellsam.widgets._journal_keeper import JournalKeeper
+from napari_cellsam.widgets._journal_offer import Look, Offer, matching
 
 if TYPE_CHECKING:
     from napari_cellsam.editing.edits import Plane
@@ -34,14 +34,6 @@ if TYPE_CHECKING:
 __all__ = ["Journaling", "Offer"]
 
 _TOPIC = "journals"
-
-
-@dataclass(frozen=True)
-class Offer:
-    """Earlier work on the image, which can be continued."""
-
-    path: Path
-    summary: JournalSummary
 
 
 class _Voice(QObject):
@@ -105,13 +97,13 @@ class Journaling:
         if source is None:
             return
         name, folders = source.file_name, self._folders(source)
-        looks = {plane: _Look(source.reader(plane), source.namer(plane)) for plane in source.planes()}
+        looks = {plane: Look(source.reader(plane), source.namer(plane)) for plane in source.planes()}
         in_use = {keeper.path for keeper in self._keepers.values()}
 
         def work(call: Call, report: Report) -> Offer | None:  # noqa: ARG001 - nothing to report
             for path in find_journals(name, folders):
                 if path not in in_use and not call.cancelled:
-                    found = _matching(path, source.shape, looks)
+                    found = matching(path, source.shape, looks)
                     if found is not None:
                         return found
             return None
@@ -226,43 +218,6 @@ class Journaling:
             self._troubles[ledger] = error
             self._session.say(str(error), "warning")
         self.changed.emit()
-
-
-class _Look:
-    """What a plane holds, found out when it is asked for; in another thread."""
-
-    def __init__(self, read: Callable[[], Image], name: Callable[[], str]) -> None:
-        self._read, self._name = read, name
-
-    @cached_property
-    def image_id(self) -> str:
-        return self._read().image_id
-
-    @cached_property
-    def layer_id(self) -> str:
-        return self._name()
-
-    def is_of(self, opening: Opening) -> bool:
-        """Whether a journal is of this plane; channels that were chosen since make no difference."""
-        if opening.image_id is None and opening.layer_id is None:
-            return True
-        if opening.layer_id is not None and opening.layer_id == self.layer_id:
-            return True
-        return opening.image_id is not None and opening.image_id == self.image_id
-
-
-def _matching(path: Path, shape: tuple[int, ...], looks: dict[Plane, _Look]) -> Offer | None:
-    """Return a journal if it is of the image, and something was done."""
-    try:
-        summary = summarize(path)
-        if summary is None or summary.n_steps == 0 or summary.opening.shape != shape:
-            return None
-        look = looks.get(summary.opening.plane)
-        if look is None or not look.is_of(summary.opening):
-            return None
-    except (JournalError, ImageError):
-        return None  # a file of another kind, or an image that cannot be read: both are told of when they are used
-    return Offer(path, summary)
 
 
 def _opening(source: ImageSource, ledger: Ledger, session: Session) -> Callable[[], Opening]:

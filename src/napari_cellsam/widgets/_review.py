@@ -28,8 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Review"]
 
-_TOPIC = "review"
-_PACE_S = 120.0  # over which the pace is told
+_TOPIC, _PACE_S = "review", 120.0  # seconds over which the pace is told
 
 
 @dataclass(frozen=True)
@@ -62,14 +61,13 @@ class Review:
         self._session = session
         self._filter = ReviewFilter()
         self._entries: list[_Entry] = []
-        self._at = -1
         self._seen: list[_Seen] = []
         self._times: deque[float] = deque(maxlen=200)
         self._spotlight = Spotlight(session)
         self._stability = Stability(session)
         self._stability.changed.connect(self._reorder)
         self._target: LabelsTarget | None = None
-        self.on = False
+        self.on, self._at = False, -1
         session.changed.connect(self._follow)
 
     @property
