@@ -115,7 +115,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(state, tmp_path,
     kept = path.read_bytes()
 
     def save(content, to):
-        to.write_bytes(b"half")
+        to.write(b"half")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(torch, "save", save)
