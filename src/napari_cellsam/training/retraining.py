@@ -16,7 +16,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from napari_cellsam.engine import Model
-from napari_cellsam.errors import DatasetError, ModelError
+from napari_cellsam.errors import DatasetError, ModelError, OutputError
 from napari_cellsam.export.output import make_folder
 from napari_cellsam.models.registry import (
     ModelNotes,
@@ -148,7 +148,15 @@ def _retrain_steps(task: Retraining, folder: Path, is_stopped: Callable[[], bool
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Let nobody else train in a folder, in this process or another."""
+    """Let nobody else train in a folder, in this process or another.
+
+    Raises
+    ------
+    ModelError
+        If somebody does.
+    OutputError
+        If nothing can be written there.
+    """
     make_folder(folder)
     lock = FileLock(folder.with_name(f".{folder.name}.lock"), thread_local=False)
     try:
@@ -158,6 +166,8 @@ def _alone(folder: Path) -> Iterator[None]:
             f"a model {folder.name!r} is being trained already, in another window or program; wait for it, or choose "
             "another name"
         ) from error
+    except OSError as error:
+        raise OutputError(f"nothing can be written into {folder.parent} ({error.strerror or error})") from error
     try:
         yield
     finally:

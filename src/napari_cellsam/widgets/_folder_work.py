@@ -258,7 +258,7 @@ class FolderWork:
 
     def _file(self, path: Path, more: str = "") -> Path:
         """Return the file for the cells of an image; of two that differ in the ending alone it has theirs, too."""
-        twins = sum(other.stem == path.stem for other in self._paths)
+        twins = sum(other.stem.casefold() == path.stem.casefold() for other in self._paths)
         name = path.stem if twins < 2 else path.name
         return _FORMAT.path(path.parent / CELLS_FOLDER, name + more)
 

@@ -192,7 +192,7 @@ class Journaling:
             mark = ledger.verified.changed(plane, np.s_[0 : whole.shape[0], 0 : whole.shape[1]], whole, verified=True)
             ledger.verified.apply([] if mark is None else [mark])
         _rebuild(ledger.history, replayed)
-        self._session.say(f"Continued where it ended: {len(replayed.steps)} steps, which can be undone.")
+        self._session.say(f"Continued where it ended: {len(ledger.history)} steps, which can be undone.")
         self._session.changed.emit()
 
     def _folders(self, source: ImageSource) -> list[Path]:
