@@ -214,16 +214,3 @@ def test_rolled_axes_are_refused_until_rows_and_columns_are_shown_again(begin):
     session.viewer.dims.order = (0, 1, 2)
     click(session, PLACE)
     assert cell_under(session, PLACE) == 1
-
-
-def test_a_stack_is_closed_while_it_is_looked_at(viewer, make_session):
-    session = make_session(viewer)
-    session.start()
-    stack = viewer.add_image(np.zeros((3, 40, 50), np.uint8), name="stack")
-    session.settle()
-    viewer.add_image(np.zeros((40, 50), np.uint8), name="flat")
-    viewer.layers.selection.active = stack
-    session.settle()
-    viewer.layers.remove(stack)
-    session.settle()
-    assert session.source is None or session.source.file_name == "flat"
