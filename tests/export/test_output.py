@@ -39,6 +39,25 @@ def test_a_file_that_is_there_stays_unless_it_may_be_overwritten(tmp_path):
     assert path.read_text() == "new"
 
 
+def test_of_two_writers_of_a_new_file_neither_overwrites_the_other(tmp_path):
+    path = tmp_path / "a.txt"
+    with pytest.raises(OutputError, match="another program wrote it"), whole_file(path) as temporary:
+        temporary.write_text("late")
+        path.write_text("early")
+    assert path.read_text() == "early"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_is_written_where_there_are_no_links(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(1, "no links here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    with whole_file(tmp_path / "a.txt") as temporary:
+        temporary.write_text("alone")
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["alone"]
+
+
 def test_an_old_file_survives_a_failure_to_overwrite_it(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("old")

@@ -102,7 +102,7 @@ def test_a_path_is_found_unless_a_model_has_its_name(weights, folders, monkeypat
     (folders / "yeast").touch()
     assert find_weights("yeast").name == "yeast"
     add_model(weights, "yeast", inspect)
-    assert find_weights("yeast").name == "yeast+weights.pt"
+    assert find_weights("yeast").parent == folders / "models"
 
 
 @pytest.mark.parametrize("name", ["compact", "auto", "default"])
@@ -183,3 +183,19 @@ def test_what_was_never_written_to_the_end_hides_no_model(weights, folders):
     (models_dir() / ".mine.0123456789abcdef.json").write_bytes(b"")
     assert "mine" in {spec.name for spec in list_models()}
     assert find_model("mine").name == "mine"
+
+
+def test_of_two_programs_that_add_a_name_at_once_one_has_it_with_its_own_weights(weights, folders):
+    other = folders / "other.pt"
+    other.write_text("cellsam_other")
+
+    def inspect_late(path):
+        add_model(other, "a", inspect)
+        return inspect(path)
+
+    with pytest.raises(OutputError, match="exists already"):
+        add_model(weights, "a", inspect_late)
+    assert find_model("a").architecture == "cellsam_other"
+    assert find_weights("a").read_text() == "cellsam_other"
+    remove_model("a")
+    assert list((folders / "models").iterdir()) == []

@@ -61,7 +61,7 @@ def serve(  # noqa: PLR0913 - each argument is an option of the command
     max_prompts: Annotated[int, typer.Option(min=1, help="Most prompts in one request.")] = 20_000,
     max_waiting: Annotated[int, typer.Option(min=1, help="Most requests that wait, of all clients.")] = 512,
     max_connections: Annotated[int, typer.Option(min=1, help="Most open connections.")] = 1024,
-    image_cache_mib: Annotated[int, typer.Option(min=1, help="Memory for images.")] = 2048,
+    image_cache_mib: Annotated[int, typer.Option(min=1, help="Memory for images; as much for a training's.")] = 2048,
     feature_cache_mib: Annotated[int, typer.Option(min=1, help="Memory of the device for encoded images.")] = 512,
     disk_cache_mib: Annotated[int, typer.Option(min=0, help="Disk for encoded images; 0 for none.")] = 4096,
     grace_s: Annotated[float, typer.Option(min=0, help="Time for requests under way at the end.")] = 10.0,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from contextlib import contextmanager, suppress
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 __all__ = ["check_output", "make_folder", "whole_file", "whole_folder"]
+
+_logger = logging.getLogger(__name__)
 
 
 def make_folder(folder: Path) -> None:
@@ -77,12 +80,26 @@ def whole_file(path: Path, overwrite: bool = False) -> Iterator[Path]:
         try:
             yield temporary
             _settle(temporary)
-            temporary.replace(path)
+            _put(temporary, path, overwrite)
         finally:
             with suppress(FileNotFoundError):
                 temporary.unlink()
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+def _put(temporary: Path, path: Path, overwrite: bool) -> None:
+    """Give a file its name; of two programs that want the same one, without overwriting, one gets it."""
+    if not overwrite:
+        try:
+            os.link(temporary, path)
+        except FileExistsError as error:
+            raise OutputError(f"{path} exists already: another program wrote it just now; choose another name") from error
+        except OSError as error:
+            _logger.debug("there are no links beside %s: %s", path, error)
+        else:
+            return
+    temporary.replace(path)
 
 
 def _settle(path: Path) -> None:

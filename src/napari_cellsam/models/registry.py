@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from napari_cellsam.errors import ModelError, ModelNotFoundError, OutputError
 from napari_cellsam.export.output import make_folder, whole_file
@@ -155,15 +156,16 @@ def add_model(
     info = inspect(path)
     if link:
         return _register(name, LocalWeights(str(path), linked=True), info, notes)
-    weights = LocalWeights(f"{name}{_COPY_MARK}{path.suffix.lower()}")
+    # Another program may add a model of this name at the same time: each has a copy of its own, and one the name.
+    weights = LocalWeights(f"{name}{_COPY_MARK}-{uuid4().hex[:8]}{path.suffix.lower()}")
     make_folder(models_dir())
     copy = models_dir() / weights.path
-    with whole_file(copy, overwrite=True) as temporary:
+    with whole_file(copy) as temporary:
         shutil.copyfile(path, temporary)
     try:
         return _register(name, weights, info, notes)
     except (ModelError, OutputError):
-        copy.unlink()
+        copy.unlink(missing_ok=True)
         raise
 
 
@@ -215,9 +217,10 @@ def remove_model(name: str) -> None:
     if is_packaged(name):
         raise ModelError(f"model {name} is part of napari-cellsam and cannot be removed")
     specification = _find(name)
+    copies = [*models_dir().glob(f"{name}{_COPY_MARK}*")]  # without those of a model that gets the name from now on
     try:
         specification.unlink()
-        for copy in models_dir().glob(f"{name}{_COPY_MARK}*"):
+        for copy in copies:
             with suppress(FileNotFoundError):
                 copy.unlink()
     except OSError as error:
