@@ -112,16 +112,18 @@ class WindowDecoder(nn.Module):
         """
         tokens = cut_windows(embedding, prompts.picture, prompts.windows, 8, self.n_tokens)
         skip = cut_windows(self.skip(fine), prompts.picture, prompts.windows, 4, self.side)
+        position = self.prompt_encoder.get_dense_pe()
         sparse, dense = self._encode(prompts)
+        if not torch.is_grad_enabled():  # in half precision as a whole: sums with single precision would all be copied
+            position, sparse, dense = (part.to(tokens.dtype) for part in (position, sparse, dense))
         marks = None
         if self.retouch is not None:
             marks = _marks(prompts, self.side).to(skip.dtype, memory_format=torch.channels_last)
             dense = dense + self.retouch.of_tokens(marks)
         decoder = self.mask_decoder
         queries = torch.cat((decoder.iou_token.weight, decoder.mask_tokens.weight))[None].expand(len(tokens), -1, -1)
-        queries = torch.cat((queries, sparse), 1)
-        position = self.prompt_encoder.get_dense_pe().expand(len(tokens), -1, -1, -1)
-        hidden, tokens = decoder.transformer(tokens + dense, position, queries)
+        queries = torch.cat((queries.to(sparse.dtype), sparse), 1)
+        hidden, tokens = decoder.transformer(tokens + dense, position.expand(len(tokens), -1, -1, -1), queries)
         grid = tokens.transpose(1, 2).unflatten(2, (self.n_tokens, self.n_tokens))
         first, norm, activation, second, last = decoder.output_upscaling
         grid = activation(norm(first(grid)))
