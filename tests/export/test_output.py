@@ -41,9 +41,14 @@ def test_a_file_that_is_there_stays_unless_it_may_be_overwritten(tmp_path):
 
 def test_of_two_writers_of_a_new_file_neither_overwrites_the_other(tmp_path):
     path = tmp_path / "a.txt"
-    with pytest.raises(OutputError, match="another program wrote it"), whole_file(path) as temporary:
-        temporary.write_text("late")
-        path.write_text("early")
+
+    def write_late():
+        with whole_file(path) as temporary:
+            temporary.write_text("late")
+            path.write_text("early")
+
+    with pytest.raises(OutputError, match="another program wrote it"):
+        write_late()
     assert path.read_text() == "early"
     assert list(tmp_path.iterdir()) == [path]
 

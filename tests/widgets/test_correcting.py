@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from tests.widgets.conftest import DISCS
 
 from napari_cellsam.errors import OptionError
 from napari_cellsam.widgets._correcting import Correcting
@@ -197,6 +198,21 @@ def test_a_region_is_cleared_and_cells_that_reach_out_keep_the_rest(session, cor
     assert 40 <= area(session, 3) <= 60
     session.undo()
     assert np.array_equal(labels_of(session), cells)
+
+
+def test_a_cell_that_is_cut_by_a_region_stays_what_it_was(session, correcting):
+    session.automatic.run()
+    session.settle()
+    y, x = DISCS[2]
+    number = session.target.at((), y, x)
+    score = session.cells.get((), number).detector_score
+    polygon = np.array([(y - 10.0, x - 20.0), (y - 10.0, x + 20.0), (y, x + 20.0), (y, x - 20.0)])
+    correcting.clear(Region.around([polygon], (100, 110)))
+    assert area(session, number) > 0
+    assert session.cells.get((), number).detector_score == score
+    everything = np.array([(0.0, 0.0), (0.0, 110.0), (100.0, 110.0), (100.0, 0.0)])
+    correcting.clear(Region.around([everything], (100, 110)))
+    assert len(list(session.cells)) == 0
 
 
 def test_a_layer_of_small_numbers_that_is_full_is_told(session, correcting):

@@ -258,6 +258,35 @@ def test_shapes_whose_question_failed_stay_and_go_with_the_next_one(layers, sess
     assert len(session.history) == 1
 
 
+@pytest.mark.parametrize("how", ["failed", "undone", "cancelled"])
+def test_a_shape_never_becomes_a_cell_of_another_plane(viewer, make_session, qtbot, client, how):
+    viewer.add_image(np.stack([discs(), discs()]), name="stack")
+    session = make_session(viewer)
+    session.start()
+    session.settle()
+    viewer.dims.set_point(0, 0)
+    session.shapes.draw_boxes()
+    client.hold()
+    client.failure = ServiceUnavailableError("gone") if how == "failed" else None
+    ours(session).add([box(DISCS[0])], shape_type="rectangle")
+    qtbot.waitUntil(lambda: session.jobs.n_running > 0, timeout=5000)
+    if how == "failed":
+        client.release.set()
+        qtbot.waitUntil(lambda: "gone" in session.heard, timeout=5000)
+    elif how == "undone":
+        session.undo()
+    else:
+        session.cancel()
+    client.release.set()
+    session.settle()
+    client.failure = None
+    viewer.dims.set_point(0, 1)
+    draw(session, qtbot, (box(DISCS[1]), "rectangle"))
+    first, second = labels(session)
+    assert np.count_nonzero(second) == AREA
+    assert np.count_nonzero(first) == (AREA if how == "failed" else 0)
+
+
 def test_a_shape_that_is_asked_for_is_not_asked_for_again(layers, session, qtbot, client):
     layers.draw_boxes()
     client.hold()

@@ -144,16 +144,71 @@ def test_an_accepted_cell_that_is_taken_up_before_its_answer_keeps_what_was_take
     assert session.prompting.active.outside == ()
 
 
-def test_undoing_while_an_answer_is_on_its_way_drops_it(session, client):
+def test_undoing_while_an_answer_is_on_its_way_takes_back_what_it_answers(session, client):
     click(session, 20, 20)
     client.hold()
     session.prompting.click(25, 20, outside=True)
     session.undo()
     client.release.set()
     session.settle()
-    assert areas(session) == {}
-    session.redo()
     assert areas(session) == {1: AREA}
+    assert session.prompting.active.outside == ()
+    session.undo()
+    assert areas(session) == {}
+
+
+@pytest.mark.parametrize("n_undone", [0, 1, 2, 3])
+def test_of_several_clicks_without_an_answer_the_newest_is_taken_back_first(session, client, n_undone):
+    click(session, *DISCS[0])
+    client.hold()
+    for y, x in DISCS[1:3]:
+        session.prompting.click(y, x)
+    for _ in range(n_undone):
+        session.undo()
+    client.release.set()
+    session.settle()
+    kept = [session.target.at((), *place) != 0 for place in DISCS[:3]]
+    assert kept == [place < 3 - n_undone for place in range(3)]
+
+
+def test_an_answer_does_not_bring_back_a_cell_that_is_gone(session, client):
+    click(session, 20, 20)
+    client.hold()
+    session.prompting.redo_with_model(20, 20)
+    session.target.layer.fill((20, 20), 0)
+    client.release.set()
+    session.settle()
+    assert areas(session) == {}
+    assert session.heard[-1] == "Cell 1 is not there any more."
+
+
+def test_an_answer_leaves_a_cell_alone_that_was_corrected_meanwhile(session, client):
+    click(session, *DISCS[0])
+    click(session, *DISCS[1])
+    client.hold()
+    session.prompting.redo_with_model(*DISCS[1])
+    session.correcting.merge(*DISCS[0])
+    session.correcting.merge(*DISCS[1])
+    merged = areas(session)
+    client.release.set()
+    session.settle()
+    assert areas(session) == merged
+    assert len(merged) == 1
+
+
+def test_a_deleted_neighbour_gets_nothing_back(session, client, monkeypatch):
+    data = np.zeros(session.target.layer.data.shape, np.uint32)
+    data[20:40, 20:30], data[20:40, 30:40] = 2, 1
+    session.use_labels(session.viewer.add_labels(data, name="other tool"))
+    monkeypatch.setattr(client, "_mask", lambda *_: Mask(np.ones((20, 15), bool), (20, 25), 0.9))
+    session.prompting.take_up(30, 35)
+    session.prompting.click(30, 27, more=True)
+    session.settle()
+    session.prompting.delete(30, 22)
+    assert areas(session) == {1: 300}
+    monkeypatch.setattr(client, "_mask", lambda *_: Mask(np.ones((20, 12), bool), (20, 28), 0.9))
+    click(session, 30, 26, outside=True)
+    assert areas(session) == {1: 240}
 
 
 def test_a_click_during_an_automatic_run_is_kept_and_the_run_leaves_its_place_out(session, client):
@@ -454,7 +509,8 @@ def test_undoing_in_the_middle_of_a_batch_stops_it(session, client):
     session.undo()
     client.release.set()
     session.settle()
-    assert areas(session) == {}
+    assert areas(session) == {1: AREA}
+    assert session.heard[-1] == "Taken back before it was done."
 
 
 def test_a_box_around_a_cell_that_is_there_makes_no_sliver(session):

@@ -379,6 +379,21 @@ def test_painting_with_naparis_brush_is_a_step_in_its_place(session):
         assert set(areas(session)) == expected
 
 
+def test_a_cell_that_naparis_tools_erased_is_none_any_more(session):
+    session.automatic.run()
+    session.settle()
+    layer, n_cells = session.target.layer, len(list(session.cells))
+    number = session.target.at((), *DISCS[2])
+    layer.fill(DISCS[2], 0)
+    assert session.cells.get((), number) is None
+    assert len(list(session.cells)) == n_cells - 1
+    session.undo()
+    assert session.cells.get((), number).origin == "automatic"
+    layer.brush_size = 3
+    layer.paint(DISCS[2], 0)
+    assert session.cells.get((), number).origin == "edited"
+
+
 def test_a_painted_automatic_cell_is_an_edited_one(session):
     run(session, "segment_image")
     layer = session.target.layer

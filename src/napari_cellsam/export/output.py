@@ -94,7 +94,9 @@ def _put(temporary: Path, path: Path, overwrite: bool) -> None:
         try:
             os.link(temporary, path)
         except FileExistsError as error:
-            raise OutputError(f"{path} exists already: another program wrote it just now; choose another name") from error
+            raise OutputError(
+                f"{path} exists already: another program wrote it just now; choose another name"
+            ) from error
         except OSError as error:
             _logger.debug("there are no links beside %s: %s", path, error)
         else:

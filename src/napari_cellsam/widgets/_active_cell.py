@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_cellsam.editing.edits import Plane
+from napari_cellsam.editing.edits import Plane, erase
 from napari_cellsam.editing.records import CellRecord
 from napari_cellsam.types import LowResLogits, Mask, Prompt
 from napari_cellsam.widgets._extent import Window, window_around
@@ -120,6 +120,11 @@ class ActiveCell:
     def prompt(self) -> Prompt:
         """What the model is asked."""
         return Prompt(inside=self.inside, outside=self.outside, box=self.box, mask_logits=self.logits)
+
+    def without(self, other: int) -> ActiveCell:
+        """Return the cell when another one, whose pixels it may have taken, is gone: it gets nothing back."""
+        below = self.below and replace(self.below, labels=erase(self.below.labels, other))
+        return replace(self, takes=tuple(take for take in self.takes if take[0] != other), below=below)
 
     @property
     def topic(self) -> str:

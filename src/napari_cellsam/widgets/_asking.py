@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from napari_cellsam.editing.edits import Plane
     from napari_cellsam.service.transport import Call
     from napari_cellsam.types import Mask, Prompt
-    from napari_cellsam.widgets._jobs import Job, Report
+    from napari_cellsam.widgets._jobs import Job, Report, TakenBack
     from napari_cellsam.widgets._session import Session
 
 __all__ = ["Asking"]
@@ -39,6 +39,7 @@ class Asking:
         done: Callable[[list[Mask]], None],
         *,
         failed: Callable[[CellsamError], None] | None = None,
+        on_taken_back: TakenBack | None = None,
         topic: str | None,
         slot: str | None = None,
     ) -> Job[list[Mask]]:
@@ -46,6 +47,7 @@ class Asking:
 
         ``done`` gets them unless something newer of the topic was asked, or other cells are worked on meanwhile: those
         of another image, or of another labels layer. ``failed`` gets what went wrong; the user is told if it is None.
+        With ``on_taken_back``, the question is an action of the user's, as in `Jobs.submit`.
         """
         session = self._session
         source, target = session.source, session.target if session.has_target else None
@@ -63,7 +65,9 @@ class Asking:
             except CellsamError as error:
                 session.failed(error)
 
-        return session.jobs.submit(work, on_done=answered, on_error=failed or session.failed, topic=topic)
+        return session.jobs.submit(
+            work, on_done=answered, on_error=failed or session.failed, on_taken_back=on_taken_back, topic=topic
+        )
 
     def prefetch(self) -> None:
         """Let the model look at the plane while the user does; nothing happens while there is no model or no image."""

@@ -105,6 +105,7 @@ class Automatic:
             on_done=self._done,
             on_error=self._failed,
             on_report=self._heard,
+            on_taken_back=self._taken_back,
             topic=_TOPIC,
         )
         self.changed.emit()
@@ -115,6 +116,12 @@ class Automatic:
             return
         self._session.jobs.cancel(_TOPIC)
         self._end(f"Cancelled. Cells that were found stay: {self._writer.n_written}.")
+
+    def _taken_back(self) -> bool:
+        """End the run; return whether cells were written already."""
+        written = self.n_written > 0
+        self.cancel()
+        return written
 
     def drop(self) -> None:
         """End the run, and write nothing more: there is nowhere to write."""

@@ -78,7 +78,13 @@ class BoxEditing:
                 self._answered(boxes, candidate, prompt, masks[0])
 
         topic = None if candidate is None else _topic(candidate.number)
-        self._session.decode(boxes.candidates.plane, [prompt], done, topic=topic)
+        plane = boxes.candidates.plane
+        self._session.decode(plane, [prompt], done, on_taken_back=self._taken_back, topic=topic)
+
+    def _taken_back(self) -> bool:
+        """Let the box be drawn where it was."""
+        self.changed.emit()
+        return False
 
     def _answered(self, boxes: BoxCells, candidate: Candidate | None, prompt: Prompt, mask: Mask) -> None:
         self.changed.emit()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, TypeVar
@@ -14,11 +14,14 @@ from napari_cellsam.errors import CellsamError
 from napari_cellsam.service.transport import Call
 from napari_cellsam.widgets._workers import Workers
 
-__all__ = ["Job", "Jobs", "Report"]
+__all__ = ["Job", "Jobs", "Report", "TakenBack"]
 
 Result = TypeVar("Result")
 Report = Callable[[Any], None]
 """Called by the work with whatever ``on_report`` takes; may be called from its thread at any time."""
+
+TakenBack = Callable[[], bool]
+"""Called when work is taken back before it is done; returns whether some of it is a step of the history already."""
 
 _CLOSING_S = 1.0
 
@@ -26,8 +29,9 @@ _CLOSING_S = 1.0
 class Job(Generic[Result]):
     """Work under way. Its callbacks run on the GUI thread, and never after `cancel`."""
 
-    def __init__(self, topic: str | None) -> None:
+    def __init__(self, topic: str | None, on_taken_back: TakenBack | None = None) -> None:
         self.topic = topic
+        self.on_taken_back = on_taken_back
         self.call = Call()
         self.running = True
 
@@ -70,7 +74,7 @@ class Jobs:
 
     def __init__(self) -> None:
         self._bridge = _Bridge()
-        self._jobs: set[Job[Any]] = set()
+        self._jobs: dict[Job[Any], None] = {}  # oldest first
         self._workers = Workers("napari-cellsam job")
         self._closed = False
 
@@ -86,6 +90,7 @@ class Jobs:
         on_done: Callable[[Result], None],
         on_error: Callable[[CellsamError], None],
         on_report: Callable[[Any], None] | None = None,
+        on_taken_back: TakenBack | None = None,
         topic: str | None = None,
     ) -> Job[Result]:
         """Start work in another thread.
@@ -96,25 +101,46 @@ class Jobs:
             Gets the call by which it is cancelled, and a function for reports.
         on_done, on_error, on_report
             Called on the GUI thread; after `on_done` or `on_error` nothing follows. A cancelled job calls none.
+        on_taken_back
+            What else is to be done when the user takes this action back before it is done; None for other work.
         topic
             A job cancels the one of the same topic that runs: only the newest counts.
         """
         if topic is not None:
             self.cancel(topic)
-        job: Job[Result] = Job(topic)
+        job: Job[Result] = Job(topic, on_taken_back)
         if self._closed:
             job.running = False
             return job
-        self._jobs.add(job)
+        self._jobs[job] = None
         self._workers.run(partial(self._run, job, work, _Listener(on_done, on_error, on_report)))
         self.changed.emit()
         return job
 
     def cancel(self, topic: str | None = None) -> None:
-        """Cancel the job of a topic, or all jobs."""
-        for job in [job for job in self._jobs if topic is None or job.topic == topic]:
-            job.cancel()
-            self._end(job)
+        """Cancel the job of a topic, or all jobs; what users began themselves is taken back then."""
+        if topic is None:
+            self.take_all_back()
+        self._cancel([job for job in self._jobs if topic is None or job.topic == topic])
+
+    def take_back(self) -> bool | None:
+        """Take the user's newest action back that is not done yet.
+
+        Returns
+        -------
+        bool or None
+            Whether some of it is a step of the history already; None if there is no such action.
+        """
+        for job in reversed(self._jobs):
+            if job.on_taken_back is not None:
+                self._cancel([job])
+                return job.on_taken_back()
+        return None
+
+    def take_all_back(self) -> None:
+        """Take all of the user's actions back that are not done yet; what of them is a step already stays."""
+        while self.take_back() is not None:
+            pass
 
     def running(self, topic: str) -> bool:
         """Return whether a job of a topic is under way."""
@@ -123,9 +149,14 @@ class Jobs:
     def close(self) -> None:
         """Cancel everything; further jobs are not started. Waits a second at most."""
         self._closed = True
-        self.cancel()
+        self._cancel(list(self._jobs))
         self._workers.close(_CLOSING_S)
         self._bridge.deleteLater()
+
+    def _cancel(self, jobs: Sequence[Job[Any]]) -> None:
+        for job in jobs:
+            job.cancel()
+            self._end(job)
 
     def _run(self, job: Job[Any], work: Callable[[Call, Report], Any], listener: _Listener) -> None:
         """Do the work, in a worker's thread."""
@@ -153,7 +184,7 @@ class Jobs:
     def _end(self, job: Job[Any]) -> None:
         job.running = False
         if job in self._jobs:
-            self._jobs.discard(job)
+            del self._jobs[job]
             self.changed.emit()
 
 

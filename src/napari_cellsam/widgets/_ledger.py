@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from psygnal import Signal
 
 from napari_cellsam.editing.actions import Action
-from napari_cellsam.editing.edits import CropEdit
+from napari_cellsam.editing.edits import CropEdit, Plane
 from napari_cellsam.editing.records import CellRecord, RecordChange
 from napari_cellsam.editing.verified import VerifiedRegions
 from napari_cellsam.widgets._history import History
@@ -19,8 +20,11 @@ from napari_cellsam.widgets._slow_writer import SlowWriter
 
 if TYPE_CHECKING:
     from napari.layers import Labels
+    from numpy.typing import NDArray
 
 __all__ = ["Ledger"]
+
+_NEAR_PX = 256  # pieces of a cell that are farther apart are not looked for
 
 
 class Ledger:
@@ -101,13 +105,37 @@ class Ledger:
     def _painted(self, edits: Sequence[CropEdit]) -> None:
         """Take what napari's own tools did into the history, and note whose cells it changed."""
         self._writer.finish()
-        changes = []
+        changes: list[RecordChange] = []
+        erased = self._erased(edits)
         for plane, label in sorted({(edit.plane, label) for edit in edits for label in edit.labels()}):
             old = self.cells.get(plane, label)
-            if old is None:
+            if label in erased[plane]:
+                changes += [RecordChange(old, None)] if old is not None else []
+            elif old is None:
                 changes.append(RecordChange(None, CellRecord(label, plane, "manual")))
             elif old.origin in ("automatic", "prompted"):
                 record = replace(old, origin="edited")
                 changes.append(RecordChange(old, record))
         self.cells.apply(changes)
         self._did(Action("paint", tuple(edits), tuple(changes)))
+
+    def _erased(self, edits: Sequence[CropEdit]) -> dict[Plane, set[int]]:
+        """Return the cells by plane that lost pixels, and of which nothing is left where these were or near."""
+        gone: dict[Plane, set[int]] = {}
+        for plane in {edit.plane for edit in edits}:
+            parts = [edit for edit in edits if edit.plane == plane]
+            lost = {int(label) for edit in parts for label in np.unique(edit.before)} - {0}
+            if lost:
+                lost -= set(np.unique(self._near(plane, parts)).tolist())
+            gone[plane] = lost
+        return gone
+
+    def _near(self, plane: Plane, edits: Sequence[CropEdit]) -> NDArray[Any]:
+        """Return a crop of a plane around edits; napari tells of those of its fill tool before it makes them."""
+        places = [np.concatenate([getattr(edit, axis) for edit in edits]) for axis in ("rows", "columns")]
+        top, left = (max(int(at.min()) - _NEAR_PX, 0) for at in places)
+        bottom, right = (int(at.max()) + _NEAR_PX + 1 for at in places)
+        crop = np.array(self.target.layer.data[(*plane, slice(top, bottom), slice(left, right))])
+        for edit in edits:
+            crop[edit.rows - top, edit.columns - left] = edit.after
+        return crop

@@ -35,7 +35,7 @@ class PromptBatch:
     title
         Of the step, with the number of prompts: ``"3 boxes"``.
     ended
-        Called when all is written (True), or when it failed (False); not when it is cancelled.
+        Called when all is written or was taken back (True), or when it failed (False).
     """
 
     def __init__(
@@ -72,12 +72,9 @@ class PromptBatch:
             self._write(drawn, masks)
 
         asking, prompts = Asking(self._session), [each.prompt for each in drawn]
-        self._job = asking.decode(self._plane, prompts, done, failed=self._failed, topic=self._topic)
-
-    def cancel(self) -> None:
-        """Ask for no more; the cells that were made stay."""
-        self._session.jobs.cancel(self._topic)
-        self._waiting.clear()
+        self._job = asking.decode(
+            self._plane, prompts, done, failed=self._failed, on_taken_back=self._taken_back, topic=self._topic
+        )
 
     def _write(self, drawn: Sequence[DrawnPrompt], masks: Sequence[Mask]) -> None:
         shape = self._session.target.shape
@@ -97,6 +94,12 @@ class PromptBatch:
             return
         self._session.say(f"{self._n_made} of {self._title} became {'a cell' if self._n_made == 1 else 'cells'}.")
         self._end(True)
+
+    def _taken_back(self) -> bool:
+        """Ask for no more; return whether cells were made already, which are a step of the history."""
+        self._waiting.clear()
+        self._end(True)
+        return self._n_made > 0
 
     def _failed(self, error: CellsamError) -> None:
         self._end(False)

@@ -14,6 +14,7 @@ from napari_cellsam.widgets._own_prompts import prompts_of, shape_prompt
 from napari_cellsam.widgets._shape_prompts import DrawnPrompt
 
 if TYPE_CHECKING:
+    from napari_cellsam.editing.edits import Plane
     from napari_cellsam.widgets._prompt_batch import PromptBatch
     from napari_cellsam.widgets._session import Session
     from napari_cellsam.widgets._source import ImageSource
@@ -43,7 +44,8 @@ class PromptLayers:
 
     A rectangle or an ellipse is a box; a polygon holds its cell (see `DrawnPrompt.outcome`); a line is a scribble:
     places inside the cell along it, which is the active one if the line begins in there. Shapes that are there at once
-    go together, as one step; those whose question failed stay, and go with the next one.
+    go together, as one step; those whose question failed stay, and go with the next one, on the plane where they were
+    drawn.
 
     ``changed`` is emitted when drawing begins or ends.
 
@@ -60,6 +62,7 @@ class PromptLayers:
         self._layer = DrawingLayer(session.viewer)
         self._drawing: Drawing | None = None
         self._under_way: list[tuple[PromptBatch, frozenset[int]]] = []
+        self._planes: dict[int, Plane] = {}  # where in the stack shapes were drawn, by number
         self._layer.finished.connect(self._take)
         self._layer.gone.connect(self._on_gone)
         self._layer.left.connect(self._on_left)
@@ -152,14 +155,14 @@ class PromptLayers:
             elif not self._scribbled(shape, prompt, alone=len(shapes) == 1):
                 drawn[shape.number] = prompt
         self._layer.drop({shape.number for shape in shapes} - drawn.keys())
-        if drawn:
-            kinds = {shape.kind for shape in shapes if shape.number in drawn}
-            self._ask(drawn, _count(len(drawn), _noun(kinds)))
-
-    def _ask(self, drawn: dict[int, DrawnPrompt], title: str) -> None:
-        numbers = frozenset(drawn)
-        batch = self._session.prompting.prompts(list(drawn.values()), title, partial(self._ended, numbers))
-        self._under_way.append((batch, numbers))
+        kinds = {shape.number: shape.kind for shape in shapes}
+        self._planes = {number: self._planes.get(number, self._session.plane) for number in (*drawn, *asked)}
+        for plane in dict.fromkeys(self._planes[number] for number in drawn):
+            numbers = frozenset(number for number in drawn if self._planes[number] == plane)
+            title = _count(len(numbers), _noun({kinds[number] for number in numbers}))
+            prompts, ended = [drawn[number] for number in sorted(numbers)], partial(self._ended, numbers)
+            batch = self._session.prompting.prompts(prompts, title, ended, plane=plane)
+            self._under_way.append((batch, numbers))
 
     def _ended(self, numbers: frozenset[int], well: bool) -> None:
         if well:

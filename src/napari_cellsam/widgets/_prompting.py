@@ -45,7 +45,6 @@ class Prompting:
         self._asking = Asking(session)
         self._active: ActiveCell | None = None
         self._settled: ActiveCell | None = None  # the active one as it was last answered, or taken up
-        self._batches: list[PromptBatch] = []
         self.seen: Seen | None = None
 
     @property
@@ -126,6 +125,9 @@ class Prompting:
         session.jobs.cancel(topic_of(label))  # or an answer on its way would bring it back
         if self._active and self._active.label == label:
             self._set(None)
+        elif self._active:
+            self._settled = self._settled and self._settled.without(label)
+            self._set(self._active.without(label))
         delete_cell(session, plane, label, window)
 
     # --- many cells
@@ -140,6 +142,8 @@ class Prompting:
         prompts: Sequence[Prompt | DrawnPrompt],
         title: str,
         ended: Callable[[bool], None] | None = None,
+        *,
+        plane: Plane | None = None,
     ) -> PromptBatch:
         """Make a cell of each prompt, all in one action.
 
@@ -150,7 +154,9 @@ class Prompting:
         title
             Of the action, with the number of prompts: ``"3 boxes"``.
         ended
-            Called when all is written (True), or when it failed (False).
+            Called when all is written or was taken back (True), or when it failed (False).
+        plane
+            Where in the stack; the one that is shown when None.
 
         Returns
         -------
@@ -158,20 +164,14 @@ class Prompting:
             What is under way.
         """
         drawn = [DrawnPrompt(each) if isinstance(each, Prompt) else each for each in prompts]
-        batch = PromptBatch(self._session, self._session.plane, drawn, title, ended)
-        self._batches = [other for other in self._batches if other.running]
+        batch = PromptBatch(self._session, self._session.plane if plane is None else plane, drawn, title, ended)
         if drawn:
-            self._batches.append(batch)
             batch.ask()
         return batch
 
     def forget(self) -> None:
         """Take no cell for the active one any more, and drop answers that are on their way."""
-        if self._active is not None:
-            self._session.jobs.cancel(self._active.topic)
-        for batch in self._batches:
-            batch.cancel()
-        self._batches = []
+        self._session.jobs.take_all_back()
         self._set(None)
 
     # --- how it is done
@@ -231,12 +231,20 @@ class Prompting:
             self._step_back(cell)
             self._session.failed(error)
 
-        self._asking.decode(cell.plane, [cell.prompt], done, failed=failed, topic=cell.topic)
+        def taken_back() -> bool:
+            self._step_back(cell)
+            return False
+
+        self._asking.decode(cell.plane, [cell.prompt], done, failed=failed, on_taken_back=taken_back, topic=cell.topic)
 
     def _answered(self, cell: ActiveCell, mask: Mask, title: str) -> None:
         """Write the model's answer; by now other cells may lie there."""
         if mask.area == 0:
             self._session.say("The model sees no cell there. Try another place, or a box around it.")
+            self._step_back(cell)
+            return
+        if cell.window is not None and not (self._session.target.read(cell.plane, cell.window) == cell.label).any():
+            self._session.say(f"Cell {cell.label} is not there any more.")
             self._step_back(cell)
             return
         there = self._at(cell.plane, cell.inside[0]) if cell.window is None else 0

@@ -15,6 +15,7 @@ from napari_cellsam.editing.actions import Action
 from napari_cellsam.editing.edits import CropEdit, Plane, edit_between
 from napari_cellsam.editing.records import CellRecord, RecordChange
 from napari_cellsam.errors import OptionError
+from napari_cellsam.widgets._active_cell import topic_of
 from napari_cellsam.widgets._extent import Window, extent_of, window_around
 
 if TYPE_CHECKING:
@@ -146,12 +147,35 @@ class Rewriting:
             if edit is not None:
                 session.target.know_highest(int(after.max(initial=0)))
                 edits.append(edit)
-                changes += self._changes(plane, edit.labels(), set(np.unique(after).tolist()), parents, then)
+                left = set(np.unique(after).tolist())
+                left |= self._beyond(plane, window, before, edit.labels() - left)
+                changes += self._changes(plane, edit.labels(), left, parents, then)
         if not edits:
             session.say("There is nothing to correct.")
             return
+        for label in {label for edit in edits for label in edit.labels()}:
+            session.jobs.cancel(topic_of(label))  # an answer on its way is about the cell as it was
         session.apply(Action(title, tuple(edits), tuple(changes)))
         session.say(f"Done: {title}.")
+
+    def _beyond(self, plane: Plane, window: Window, crop: Crop, labels: set[int]) -> set[int]:
+        """Return which of the cells of a crop go on beyond it."""
+        border = np.zeros(crop.shape, bool)
+        border[[0, -1]] = border[:, [0, -1]] = True
+        found = set()
+        for label, at in zip(*np.unique(np.where(border, crop, 0), return_index=True), strict=True):
+            y, x = divmod(int(at), crop.shape[1])
+            extent = extent_of(self._session.target, plane, y + window[0].start, x + window[1].start)
+            if extent is None or extent[0] not in labels:
+                continue
+            own = self._session.target.read(plane, extent[1]) == label
+            own[
+                tuple(
+                    slice(max(w.start - e.start, 0), w.stop - e.start) for w, e in zip(window, extent[1], strict=True)
+                )
+            ] = False
+            found |= {extent[0]} if own.any() else set()
+        return found
 
     def _changes(
         self, plane: Plane, touched: set[int], left: set[int], parents: Mapping[int, int], then: Then

@@ -20,7 +20,7 @@ from napari_cellsam.widgets._exporting import Exporting
 from napari_cellsam.widgets._folder_work import FolderWork
 from napari_cellsam.widgets._history import History
 from napari_cellsam.widgets._hover import HoverPreview
-from napari_cellsam.widgets._jobs import Jobs
+from napari_cellsam.widgets._jobs import Jobs, TakenBack
 from napari_cellsam.widgets._journaling import Journaling
 from napari_cellsam.widgets._layers import LabelsTarget
 from napari_cellsam.widgets._looking import NoImageError
@@ -233,11 +233,11 @@ class Session:
         prompts: Sequence[Prompt],
         done: Callable[[list[Mask]], None],
         *,
+        on_taken_back: TakenBack = lambda: False,
         topic: str | None,
-        slot: str | None = None,
     ) -> None:
-        """Ask the model for masks, as `Asking.decode`."""
-        self._place.asking.decode(plane, prompts, done, topic=topic, slot=slot)
+        """Ask the model for masks by an action of the user's, as `Asking.decode`."""
+        self._place.asking.decode(plane, prompts, done, on_taken_back=on_taken_back, topic=topic)
 
     # --- what is done to the labels
 

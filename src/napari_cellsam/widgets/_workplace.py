@@ -86,7 +86,10 @@ class Workplace:
         self._session.changed.emit()
 
     def undo(self) -> None:
-        """Take the newest step back."""
+        """Take the newest action back, which may not be done yet."""
+        if self._session.jobs.take_back() is False:
+            self._session.say("Taken back before it was done.")
+            return
         self.quiet()
         title = self.ledgers.open().undo()
         self._session.say("There is nothing to undo." if title is None else f"Undone: {title}.")
