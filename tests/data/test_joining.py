@@ -235,3 +235,15 @@ def test_twenty_thousand_candidates_are_joined() -> None:
     kept = join(candidates, tiles)
     assert len(kept) == len(corners)
     assert {candidates[i].mask.corner for i in kept} == set(corners)
+
+
+@pytest.mark.parametrize(
+    ("top", "counts", "stays"),
+    [(36, True, True), (30, True, False), (30, False, True)],  # the place is too near the other tile's border, is not
+)
+def test_a_fragment_goes_that_another_tile_saw_with_all_around_it_and_did_not_find(
+    top: int, counts: bool, stays: bool
+) -> None:
+    tiles = [Tile((0, 0, 50, 60), (100, 60)), Tile((top, 0, 100, 60), (100, 60), counts)]
+    fragment = Candidate(Mask(np.ones((10, 10), bool), (40, 20), 0.9), 0.9, 0)
+    assert join([fragment], tiles) == ([0] if stays else [])

@@ -71,10 +71,7 @@ class View:
         """Measure a candidate."""
         y0, x0, y1, x1 = (int(v) for v in candidate.mask.box)
         box = y0, x0, y1 + 1, x1 + 1
-        top, left, bottom, right = tile.region
-        gaps = box[0] - top, box[1] - left, bottom - box[2], right - box[3]
-        margin = min((gap for gap, inner in zip(gaps, tile.inner, strict=True) if inner), default=math.inf)
-        return cls(index, candidate, tile, box, candidate.mask.area, margin)
+        return cls(index, candidate, tile, box, candidate.mask.area, tile.margin_of(box))
 
     @property
     def cut(self) -> bool:
@@ -105,9 +102,10 @@ def join(candidates: Sequence[Candidate], tiles: Sequence[Tile]) -> list[int]:
     Two candidates of different tiles are the same cell when they share more than half of the smaller one, or of the one
     that is cut. Of views that show the cell whole (it does not reach a border behind which the image goes on), the one
     with the best score stays; a score counts less where that border is nearer than the cell is wide, because the
-    surroundings of the cell are cut away. Cut views of a cell that another tile shows whole go. Of a cell that no tile
-    shows whole, the largest view stays; there, two views are the same cell when they agree where both tiles look.
-    Candidates of one tile never displace each other: the detector predicts a set.
+    surroundings of the cell are cut away. Cut views of a cell that another tile shows whole go, and so do those in a
+    place that another tile shows with all around it, and found no such cell in. Of a cell that no tile shows whole, the
+    largest view stays; there, two views are the same cell when they agree where both tiles look. Candidates of one tile
+    never displace each other: the detector predicts a set.
 
     Parameters
     ----------
@@ -235,7 +233,18 @@ class Joining:
             if kept.isdisjoint(self._same[i]):
                 kept.add(i)
         left = [i for i, view in views.items() if view.cut and kept.isdisjoint(self._same[i])]
-        return kept | self._largest_of_each(left, views)
+        return kept | self._largest_of_each([i for i in left if not self._is_refuted(views[i])], views)
+
+    def _is_refuted(self, view: View) -> bool:
+        """Return whether another tile shows the place of a cut view with all around it, where it found no such cell."""
+        room = max(math.sqrt(view.area), _TOUCH_PX)
+        y0, x0, y1, x1 = view.box
+        for tile in self._tiles:
+            top, left, bottom, right = tile.region
+            holds = top <= y0 and left <= x0 and bottom >= y1 and right >= x1
+            if holds and tile.counts and tile.margin_of(view.box) >= room:
+                return True
+        return False
 
     def _largest_of_each(self, members: Sequence[int], views: dict[int, View]) -> set[int]:
         """Return the largest view of every group of views that are linked by looking alike."""

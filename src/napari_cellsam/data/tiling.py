@@ -23,16 +23,25 @@ class Tile:
         ``(y0, x0, y1, x1)`` in pixels, the last row and column excluded; may reach beyond the image.
     shape
         ``(Y, X)`` of the image.
+    counts
+        Whether what is not found in it is not there; False if other tiles were looked at in its place.
     """
 
     region: Region
     shape: tuple[int, int]
+    counts: bool = True
 
     @property
     def inner(self) -> tuple[bool, bool, bool, bool]:
         """Whether the image goes on behind the top, left, bottom and right border."""
         y0, x0, y1, x1 = self.region
         return y0 > 0, x0 > 0, y1 < self.shape[0], x1 < self.shape[1]
+
+    def margin_of(self, box: Region) -> float:
+        """Return the pixels from a box to the nearest border behind which the image goes on; infinity without one."""
+        top, left, bottom, right = self.region
+        gaps = box[0] - top, box[1] - left, bottom - box[2], right - box[3]
+        return min((gap for gap, inner in zip(gaps, self.inner, strict=True) if inner), default=math.inf)
 
 
 def plan_tiles(shape: tuple[int, int], tile: int, overlap_px: int, *, tight: bool = False) -> list[Tile]:

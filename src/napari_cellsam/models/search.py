@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 
 from napari_cellsam.data.joining import Candidate
 from napari_cellsam.data.settling import Settling
@@ -92,6 +93,7 @@ class Search:
             return False
         self.note(_MEMORY if memory else _SPLIT)
         shape = self._tiles[number].shape
+        self._tiles[number] = replace(self._tiles[number], counts=False)
         for part in reversed(parts):
             if part.region[0] < shape[0] and part.region[1] < shape[1]:
                 self._n_splits[len(self._frames)] = n_splits
