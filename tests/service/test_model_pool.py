@@ -11,6 +11,7 @@ import pytest
 from napari_cellsam.errors import ModelNotFoundError
 from napari_cellsam.models.disk_store import DiskStore
 from napari_cellsam.models.feature_store import MemoryStore
+from napari_cellsam.models.registry import add_model, remove_model
 from napari_cellsam.service.limits import Limits
 from napari_cellsam.service.model_pool import ModelPool
 
@@ -136,4 +137,45 @@ def test_the_shipped_model_is_loaded_from_the_registry(folders):
 def test_a_model_that_is_offered_twice_is_offered_once(loader):
     pool = ModelPool(("a", "b", "a"), loader=loader)
     assert pool.names == ("a", "b")
+    pool.close()
+
+
+@pytest.fixture
+def add(folders):
+    """Return a function that adds a model to the registry."""
+
+    def add(name):
+        path = folders / "weights.pt"
+        path.touch()
+        add_model(path, name, lambda _: SimpleNamespace(architecture="compact", can_detect=True))
+
+    return add
+
+
+def test_a_model_that_is_added_later_is_offered_and_one_that_is_removed_is_not(add, loader):
+    pool = ModelPool(loader=loader)
+    add("yeast")
+    assert pool.load("yeast").result(HANG_S)
+    add("algae")
+    assert [info.name for info in pool.infos()] == ["compact", "algae", "yeast"]
+    remove_model("yeast")
+    assert "yeast" not in [info.name for info in pool.infos()]
+    assert not pool.is_loaded("yeast")
+    with pytest.raises(ModelNotFoundError, match="algae"):
+        pool.load("yeast")
+    pool.close()
+
+
+@pytest.mark.parametrize("tell", [lambda pool: pool.offer("yeast"), ModelPool.infos])
+@pytest.mark.parametrize("names", [(), ("yeast",)])
+def test_a_model_that_is_made_anew_under_its_name_is_loaded_anew(add, loader, names, tell):
+    add("yeast")
+    pool = ModelPool(names, loader=loader)
+    first = pool.load("yeast").result(HANG_S)
+    tell(pool)
+    assert pool.load("yeast").result(HANG_S) is first
+    remove_model("yeast")
+    add("yeast")
+    tell(pool)
+    assert pool.load("yeast").result(HANG_S) is not first
     pool.close()
