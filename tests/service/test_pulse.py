@@ -86,6 +86,33 @@ def test_what_is_over_stays_silent(pulse, clock, ticket, frames):
     assert len(frames) == 1
 
 
+def test_who_goes_on_at_that_moment_is_not_given_up_and_stops_nothing(clock, frames):
+    class Resumed(Ticket):
+        @property
+        def paused_at(self):
+            before = super().paused_at
+            self.pause(False)  # as another thread may, between any two looks
+            return before
+
+    ticket = Resumed("anna", "1", frames.append, clock=clock)
+    ticket.pause(True)
+    pulse = Pulse(lambda: [ticket], lambda _: 3, every_s=2.0, clock=clock)
+    pulse.beat()
+    clock.now += 2.0
+    pulse.beat()
+    assert frames == [Waiting(n_ahead=3)]
+
+
+def test_the_failure_of_one_request_silences_no_other(clock, ticket, frames, caplog):
+    broken = Ticket("ben", "2", frames.append, clock=clock)
+    ahead = {ticket: 3}
+    pulse = Pulse(lambda: [broken, ticket], ahead.__getitem__, every_s=2.0, clock=clock)
+    clock.now += 2.0
+    pulse.beat()
+    assert frames == [Waiting(n_ahead=3)]
+    assert "request 2 gets no sign of life" in caplog.text
+
+
 def test_it_beats_by_itself_until_it_is_stopped():
     beaten = threading.Event()
     ticket = Ticket("anna", "1", lambda frame: beaten.set())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from napari_cellsam.service.ticket import Ticket
 
 __all__ = ["Pulse"]
+
+_logger = logging.getLogger(__name__)
 
 
 class Pulse:
@@ -61,10 +64,17 @@ class Pulse:
         """Look once at all requests under way."""
         now = self._clock()
         for ticket in self._tickets():
-            if ticket.paused_at is not None:
-                self._look_at_paused(ticket, now - ticket.paused_at)
-            elif now - ticket.framed_at >= self._every_s:
-                ticket.tell(Waiting(n_ahead=self._n_ahead(ticket)))
+            try:
+                self._look_at(ticket, now)
+            except Exception:  # one request's failure must not silence the others
+                _logger.exception("request %s gets no sign of life", ticket.request_id)
+
+    def _look_at(self, ticket: Ticket, now: float) -> None:
+        paused_at = ticket.paused_at  # read once: another thread may let it go on meanwhile
+        if paused_at is not None:
+            self._look_at_paused(ticket, now - paused_at)
+        elif now - ticket.framed_at >= self._every_s:
+            ticket.tell(Waiting(n_ahead=self._n_ahead(ticket)))
 
     def _look_at_paused(self, ticket: Ticket, seconds: float) -> None:
         if seconds >= self._patience_s:
