@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from napari_cellsam.errors import (
+    DeviceMemoryError,
     ImageNotCachedError,
     OptionError,
     PromptError,
@@ -152,12 +153,13 @@ def test_features_that_do_not_help_are_not_fetched_again(home, remote, local):
     assert remote.asked.count("fetch") == 1
 
 
-def test_a_failing_home_service_costs_no_answer_and_is_given_up_after_three_failures(home, local):
+@pytest.mark.parametrize("failure", [ServiceUnavailableError("it died"), DeviceMemoryError("it is full")])
+def test_a_failing_home_service_costs_no_answer_and_is_given_up_after_three_failures(home, local, failure):
     where(home)
     home.wait_until_home(10)
-    local.failure = ServiceUnavailableError("it died")
+    local.failure = failure
     assert [where(home) for _ in range(5)] == ["remote"] * 5
-    assert "it died" in home.why_not
+    assert str(failure) in home.why_not
     asked = len(local.asked)
     assert where(home) == "remote"
     assert len(local.asked) == asked

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, Self, get_args
 
 from napari_cellsam.errors import (
     CellsamError,
+    DeviceError,
     ImageNotCachedError,
     ModelError,
     OptionError,
@@ -156,7 +157,7 @@ class HomeDecoding:
                 raise
             except ImageNotCachedError:
                 _logger.debug("image %s is not at home", image.image_id)
-            except (ModelError, ServiceError) as error:
+            except (DeviceError, ModelError, ServiceError) as error:
                 self._failed(f"the service on this machine failed: {error}")
             else:
                 self._latency.add("home", time.perf_counter() - begun)
