@@ -165,8 +165,9 @@ def test_a_failing_home_service_costs_no_answer_and_is_given_up_after_three_fail
     assert len(local.asked) == asked
 
 
-def test_a_failed_fetch_is_tried_again_with_the_next_click(home, remote):
-    remote.fetch_failure = ServiceUnavailableError("cut")
+@pytest.mark.parametrize("failure", [ServiceUnavailableError("cut"), ImageNotCachedError("forgotten there")])
+def test_a_failed_fetch_is_tried_again_with_the_next_click(home, remote, failure):
+    remote.fetch_failure = failure
     where(home)
     home.wait_until_home(10)
     remote.fetch_failure = None

@@ -229,7 +229,7 @@ class HomeDecoding:
             self._fetching = self._fetcher.submit(self._fetch, image, tuple(prompts), options, self._fetch_call)
 
     def _fetch(self, image: Image, prompts: tuple[Prompt, ...], options: SegmentOptions | None, call: Call) -> None:
-        """Fetch features and give them to the service on this machine; then see whether it can use them."""
+        """Fetch features, and give them to the service on this machine."""
         try:
             found = self._remote.fetch_features(image, prompts, options, call=call)
             own = {model.name: model.weights_id for model in self._local.info().models}
@@ -238,14 +238,20 @@ class HomeDecoding:
                 self._refuse(f"the distant service's weights are not those of {name!r} on this machine")
                 return
             self._local.put_features(found.entries, call=call)
-            self._local.segment_prompts(image, prompts, options, call=call, send_image=False)
-            self._n_failures = 0
-        except ImageNotCachedError:
-            self._refuse("what the distant service has computed does not fit the model on this machine")
+            self._try_out(image, prompts, options, call)
         except RequestCancelledError:
             _logger.debug("features of image %s were on their way when the client was closed", image.image_id)
         except CellsamError as error:
             self._failed(f"features could not be brought home: {error}")
+
+    def _try_out(self, image: Image, prompts: tuple[Prompt, ...], options: SegmentOptions | None, call: Call) -> None:
+        """See whether the service on this machine can use what it was given."""
+        try:
+            self._local.segment_prompts(image, prompts, options, call=call, send_image=False)
+        except ImageNotCachedError:
+            self._refuse("what the distant service has computed does not fit the model on this machine")
+        else:
+            self._n_failures = 0
 
     def _failed(self, reason: str) -> None:
         """Take note of something that may work the next time."""
