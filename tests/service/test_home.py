@@ -221,6 +221,15 @@ def test_auto_goes_home_when_the_server_is_slow_and_back_when_home_is_slower(rem
         assert where(home) == "remote"
 
 
+def test_a_batch_of_prompts_counts_for_no_click_and_is_not_brought_home(home, remote, local):
+    home.segment_prompts(IMAGE, CLICK * 5)
+    assert home.latency.server is None
+    assert remote.asked == ["click"]
+    local.has_features = True
+    assert [mask.score for mask in home.segment_prompts(IMAGE, CLICK * 5)] == [0.75] * 5
+    assert home.latency.home is None
+
+
 def test_the_way_not_taken_is_tried_again_some_day():
     latency = Latency()
     latency.add("home", 0.5)

@@ -38,6 +38,7 @@ Mode = Literal["auto", "home", "server"]
 
 _logger = logging.getLogger(__name__)
 _MOST_FAILURES = 3  # after which nothing is tried again
+_MOST_OF_CLICK = 4  # prompts; more are a batch, which takes longer and needs features of all its parts of the image
 _WORTH_FETCHING_S = 0.03  # a service that answers clicks faster than this needs no help
 
 
@@ -46,7 +47,7 @@ class HomeDecoding:
 
     The first prompt in a part of an image goes to the distant service. Its features follow in the background, and later
     prompts there are decoded by the service on this machine, which must have the same weights: a click then costs no
-    round trip. What is not at home is always answered by the distant service.
+    round trip. What is not at home is always answered by the distant service. A batch of prompts brings nothing home.
 
     Parameters
     ----------
@@ -147,6 +148,7 @@ class HomeDecoding:
     ) -> list[Mask]:
         """Outline the cells that prompts point at, as `Client.segment_prompts`."""
         image = _as_image(image)
+        is_click = len(prompts) <= _MOST_OF_CLICK
         if self._goes_home():
             begun = time.perf_counter()
             try:
@@ -160,13 +162,13 @@ class HomeDecoding:
             except (DeviceError, ModelError, ServiceError) as error:
                 self._failed(f"the service on this machine failed: {error}")
             else:
-                self._latency.add("home", time.perf_counter() - begun)
+                if is_click:
+                    self._latency.add("home", time.perf_counter() - begun)
                 return masks
         begun = time.perf_counter()
         masks = self._remote.segment_prompts(image, prompts, options, logits=logits, slot=slot, call=call)
-        self._latency.add("server", time.perf_counter() - begun)
-        if self._mode == "home" or (self._latency.server or 0.0) > _WORTH_FETCHING_S:
-            self._bring_home(image, prompts, options)
+        if is_click:
+            self._answered(time.perf_counter() - begun, image, prompts, options)
         return masks
 
     def train(
@@ -216,6 +218,14 @@ class HomeDecoding:
         if self._mode == "server" or self._refused is not None:
             return False
         return self._mode == "home" or self._latency.home_is_sooner()
+
+    def _answered(
+        self, seconds: float, image: Image, prompts: Sequence[Prompt], options: SegmentOptions | None
+    ) -> None:
+        """Take note of a click that the distant service has answered; further ones there may be worth a fetch."""
+        self._latency.add("server", seconds)
+        if self._mode == "home" or (self._latency.server or 0.0) > _WORTH_FETCHING_S:
+            self._bring_home(image, prompts, options)
 
     def _bring_home(self, image: Image, prompts: Sequence[Prompt], options: SegmentOptions | None) -> None:
         """Start to fetch what these prompts need, unless something is on its way: the next prompt asks again."""
