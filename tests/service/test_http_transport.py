@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 import ssl
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -501,6 +502,22 @@ def test_proxies_of_the_environment_are_asked_for_another_machine(scripted, open
     assert proxy.heads[0].startswith("POST http://gpu.invalid:8765/v1/requests ")
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ALL_PROXY", "socks5://127.0.0.1:1080"),
+        ("ALL_PROXY", "socks4://127.0.0.1:1080"),
+        ("HTTPS_PROXY", "http://proxy:port"),
+        ("NO_PROXY", "fe80::/10"),
+    ],
+)
+def test_proxies_that_cannot_be_used_are_an_error_that_names_the_variable(open_transport, monkeypatch, name, value):
+    monkeypatch.setitem(sys.modules, "socksio", None)  # not installed
+    monkeypatch.setenv(name, value)
+    with pytest.raises(OptionError, match=name):
+        open_transport("http://gpu.invalid:8765").send(GetInfo())
+
+
 @pytest.mark.parametrize(("level", "compression"), [(0, "zstd"), (None, "none")])
 def test_images_go_compressed_to_another_machine_where_it_pays(
     scripted, open_transport, monkeypatch, level, compression
@@ -588,6 +605,14 @@ def test_a_certificate_that_cannot_be_read_is_an_error(tmp_path):
     for name in ("ca.pem", "missing.pem"):
         with pytest.raises(OptionError, match=name):
             HttpTransport("https://gpu.invalid", TOKEN, verify=tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["ca.pem", "missing.pem"])
+def test_a_certificate_of_the_environment_that_cannot_be_read_is_an_error(tmp_path, monkeypatch, name):
+    (tmp_path / "ca.pem").touch()
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / name))
+    with pytest.raises(OptionError, match=f"{name}.*SSL_CERT_FILE"):
+        HttpTransport("https://gpu.invalid", TOKEN)
 
 
 @pytest.mark.parametrize("token", ["", "two words", "line\nfeed", "schlüssel"])

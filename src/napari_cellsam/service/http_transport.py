@@ -127,6 +127,8 @@ class HttpTransport:
             If the service cannot be reached, or broke off every time.
         ServiceTimeoutError
             If it gave no sign of life, or no answer within ``total_s``.
+        OptionError
+            If the environment's proxies cannot be used.
         CellsamError
             As the service failed.
         """

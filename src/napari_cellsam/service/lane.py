@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 import threading
@@ -20,6 +21,7 @@ __all__ = ["BrokenLaneError", "Lane", "Timeouts"]
 _PART_BYTES = 2**18
 # shorter than a service keeps a silent connection, so that it is not closed under a request
 _KEEP_ALIVE_S = 15.0
+_PROXY_VARIABLES = frozenset({"ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"})
 
 
 class BrokenLaneError(ServiceUnavailableError):
@@ -64,18 +66,26 @@ class Lane:
         Which certificates are believed.
     trust_env
         Whether the environment's proxies are used.
+
+    Raises
+    ------
+    OptionError
+        If these cannot be used.
     """
 
     def __init__(self, url: str, headers: Mapping[str, str], trust: ssl.SSLContext, *, trust_env: bool) -> None:
         import httpx
 
         self._url = url
-        self._http = httpx.Client(
-            headers=dict(headers),
-            limits=httpx.Limits(max_connections=1, keepalive_expiry=_KEEP_ALIVE_S),
-            verify=trust,
-            trust_env=trust_env,
-        )
+        try:
+            self._http = httpx.Client(
+                headers=dict(headers),
+                limits=httpx.Limits(max_connections=1, keepalive_expiry=_KEEP_ALIVE_S),
+                verify=trust,
+                trust_env=trust_env,
+            )
+        except (ImportError, ValueError, httpx.InvalidURL) as error:  # nothing else of it is the user's
+            raise _no_proxy(error) from error
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
         self.broken = False
@@ -130,6 +140,15 @@ class Lane:
         if self._socket is not None:
             with suppress(OSError):  # closed already
                 socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+
+
+def _no_proxy(error: Exception) -> OptionError:
+    """Return the error for what the environment says of proxies."""
+    named = [name for name in os.environ if name.upper() in _PROXY_VARIABLES]
+    return OptionError(
+        f"the proxies of {', '.join(sorted(named)) or 'the system'} cannot be used ({error}); correct or unset them. "
+        "NO_PROXY takes names and single addresses, and a proxy at socks5:// needs: pip install 'httpx[socks]'"
+    )
 
 
 def _parts(body: bytes, check: Callable[[], None]) -> Iterator[bytes]:
