@@ -662,7 +662,8 @@ TestSchedules.settings = settings(max_examples=60, stateful_step_count=30, deadl
 @pytest.mark.parametrize("seed", range(3))
 def test_threads_that_submit_and_cancel_at_once_all_hear_the_end(seed):
     """The same with real threads, whose order nobody knows."""
-    scheduler = Scheduler(Later(), Limits(max_waiting=10_000, max_waiting_per_client=10_000))
+    many = Limits(max_waiting=10_000, max_waiting_per_client=10_000, max_waiting_trainings=10_000)
+    scheduler = Scheduler(Later(), many)
     device = threading.Thread(target=lambda: all(iter(scheduler.turn, False)))
     device.start()
     lasts = []

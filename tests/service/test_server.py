@@ -13,6 +13,7 @@ import httpx
 import numpy as np
 import pytest
 
+from napari_cellsam.data.retraining.pictures import RetrainingPicture
 from napari_cellsam.errors import (
     AuthenticationError,
     LimitExceededError,
@@ -23,10 +24,20 @@ from napari_cellsam.errors import (
 from napari_cellsam.service import convert
 from napari_cellsam.service.client import Client
 from napari_cellsam.service.codec import FrameReader, encode_request
+from napari_cellsam.service.convert_lessons import lesson_data
 from napari_cellsam.service.http_transport import HttpTransport
 from napari_cellsam.service.limits import Limits
 from napari_cellsam.service.logs import set_up_logs
-from napari_cellsam.service.messages import Cancelled, Failure, GetInfo, Progress, Reply, SegmentImage, ServiceInfo
+from napari_cellsam.service.messages import (
+    Cancelled,
+    Failure,
+    GetInfo,
+    Progress,
+    Reply,
+    SegmentImage,
+    ServiceInfo,
+    TrainModel,
+)
 from napari_cellsam.service.observing import Metrics
 from napari_cellsam.service.serve import ServeOptions, listening
 from napari_cellsam.types import Image, Prompt
@@ -213,6 +224,7 @@ class Flood:
     """A service whose answers are longer than anything on the way can hold, and which stops while it is held up."""
 
     N_FRAMES = 40
+    is_training = False
 
     def __init__(self, idle_timeout_s):
         self.limits = Limits(idle_timeout_s=idle_timeout_s)
@@ -296,6 +308,34 @@ def test_too_much_work_is_refused_with_a_status_of_its_own(server, backend, http
     queued(1)
     response = http.post("/v1/requests", content=encode_request(SegmentImage(image=convert.ref_of(image)), "c", "r"))
     assert (response.status_code, frames(response)[0].error) == (429, "ServiceBusyError")
+    for client in clients:
+        client.close()
+    backend.let_all()
+    for thread in threads:
+        thread.join(HANG_S)
+
+
+@pytest.mark.parametrize("private", [True], indirect=True)
+@pytest.mark.parametrize(
+    "limits", [Limits(max_body_bytes=3 * 2**20, image_bytes=3 * 2**20, body_timeout_s=1.0)], indirect=True
+)
+def test_a_training_that_waits_keeps_nobodys_images_out(server, backend, http, queued, tmp_path, monkeypatch):
+    monkeypatch.setenv("NAPARI_CELLSAM_MODELS_DIR", str(tmp_path))
+    backend.hold()
+    noise = Image.from_array(np.random.default_rng(0).integers(0, 256, (1400, 1400), np.uint8))  # most of the room
+    labels, verified = np.zeros(noise.shape, np.uint32), np.ones(noise.shape, bool)
+    lesson = lesson_data(RetrainingPicture(noise, labels, verified, "a", "a"))
+    clients = [Client(HttpTransport(server.url, TOKEN)) for _ in range(2)]
+    threads = [
+        threading.Thread(target=_quietly, args=(clients[0].segment, Image.from_array(SQUARES))),
+        threading.Thread(target=_quietly, args=(clients[1]._transport.send, TrainModel(name="mine", train=(lesson,)))),
+    ]
+    threads[0].start()
+    backend.wait_until_held()
+    threads[1].start()
+    queued(1)
+    response = http.post("/v1/requests", content=encode_request(convert.image_data(noise), "c", "r"))
+    assert response.status_code == 200
     for client in clients:
         client.close()
     backend.let_all()

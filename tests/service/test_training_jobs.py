@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -23,6 +24,8 @@ from napari_cellsam.service.direct import DirectTransport
 from napari_cellsam.service.limits import Limits
 from napari_cellsam.service.messages import LessonData, TrainModel
 from napari_cellsam.service.model_pool import ModelPool
+from napari_cellsam.service.ticket import Ticket
+from napari_cellsam.service.training_jobs import TrainingJobs
 from napari_cellsam.service.transport import Call
 from napari_cellsam.settings import training_dir
 from napari_cellsam.training.release import save_release
@@ -169,6 +172,24 @@ def test_what_cannot_be_trained_says_why(make_client):
         client.train(TRAIN, VAL, "No Name", QUICK)
     with pytest.raises(DatasetError, match="no cell to learn from"):
         client.train((), (), "mine-1", QUICK)
+
+
+def test_the_request_of_a_training_is_not_kept_beside_its_pictures(weights):
+    class Watched(TrainModel, frozen=True, kw_only=True, weakref=True):
+        """A request of which can be seen whether it is still there."""
+
+    request = Watched(name="mine-1", train=tuple(map(lesson_data, TRAIN)), val=(), options=QUICK)
+    watch = weakref.ref(request)
+    pool = ModelPool([str(weights)], "cpu", "fp32")
+    job = TrainingJobs(pool, Limits(), allowed=True).make(request, Ticket("anna", "1", lambda frame: None))
+    del request
+    steps = job.begin(())
+    unpacking = next(steps)
+    assert watch() is not None
+    unpacking.work()
+    assert watch() is None
+    steps.close()
+    pool.close()
 
 
 def request_of(*lessons: LessonData) -> TrainModel:

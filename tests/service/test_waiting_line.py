@@ -52,6 +52,14 @@ def test_a_client_may_not_fill_the_line(line):
     assert line.add(job("ben")) == []
 
 
+def test_few_trainings_may_wait(line):
+    for number in range(3):
+        line.add(job(str(number), urgency=Urgency.TRAINING))
+    with pytest.raises(ServiceBusyError, match="3 trainings"):
+        line.add(job("ben", urgency=Urgency.TRAINING))
+    assert line.add(job("ben")) == []
+
+
 def test_all_clients_together_may_not_overfill_the_line(line):
     for number in range(5):
         line.add(job(str(number)))

@@ -27,6 +27,8 @@ class Limits:
         Most requests that wait, of all clients together.
     max_waiting_per_client
         Most requests of one client that wait.
+    max_waiting_trainings
+        Most trainings that wait, of all clients together: each keeps its pictures in memory meanwhile.
     max_connections
         Most open connections.
     image_bytes
@@ -48,6 +50,7 @@ class Limits:
     max_prompts: int = 20_000
     max_waiting: int = 512
     max_waiting_per_client: int = 128
+    max_waiting_trainings: int = 3
     max_connections: int = 1024
     image_bytes: int = 2048 * _MIB
     lesson_bytes: int = 2048 * _MIB

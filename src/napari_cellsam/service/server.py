@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -145,8 +146,13 @@ class _Requests:
         try:
             try:
                 fields["token"] = self._face.let_in(request)
-                async with self._intake.room_for(body.announced_bytes()):
-                    await self._answer(body, receive, send, fields)
+                async with AsyncExitStack() as room:
+                    await room.enter_async_context(self._intake.room_for(body.announced_bytes()))
+                    outbox, submission = await self._take_on(body, fields)
+                    if submission.is_training:  # how many of those there are is bounded by the service
+                        await room.aclose()
+                    if not await self._stream(outbox, submission, receive, send):
+                        raise ClientGoneError
             except CellsamError as error:
                 fields |= {"status": _status_of(error), "error": type(error).__name__}
                 await _refuse(error, body, send)
@@ -156,18 +162,15 @@ class _Requests:
             fields["seconds"] = round(time.monotonic() - begun, 4)
             _logger.info("request", extra={"fields": fields})
 
-    async def _answer(self, body: Body, receive: Receive, send: Send, fields: dict[str, Any]) -> None:
-        """Take a request on and stream the answer; note in the fields for the log what it was."""
+    async def _take_on(self, body: Body, fields: dict[str, Any]) -> tuple[Outbox, Submission]:
+        """Take a request on; note in the fields for the log what it was."""
         outbox = Outbox(asyncio.get_running_loop())
         content = await body.read()
         envelope = decode_envelope(content)
         fields |= {"client": envelope.client_id[:8], "request": envelope.request_id[:8], "bytes": len(content)}
-        del content
         submission = await asyncio.to_thread(self._face.service.submit, envelope, outbox.put)
-        del envelope
         outbox.belong_to(submission)
-        if not await self._stream(outbox, submission, receive, send):
-            raise ClientGoneError
+        return outbox, submission
 
     async def _stream(self, outbox: Outbox, submission: Submission, receive: Receive, send: Send) -> bool:
         """Send frames up to the last; return whether the client was there to the end. If not, the work is cancelled."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from napari_cellsam.errors import RequestCancelledError
+from napari_cellsam.service.messages import TrainModel
 
 if TYPE_CHECKING:
     from napari_cellsam.service.ticket import Ticket
@@ -31,6 +32,11 @@ class Submission:
     def is_over(self) -> bool:
         """Whether the last frame went."""
         return self._ticket.is_over
+
+    @property
+    def is_training(self) -> bool:
+        """Whether it is a training, which may wait and run for hours."""
+        return self._ticket.kind == TrainModel.__struct_config__.tag
 
     def cancel(self) -> None:
         """End the request with `RequestCancelledError` unless it is over: at once; the device is free a step later."""

@@ -64,9 +64,10 @@ class TrainingJobs:
         parent = self._models.resolve(request.model)
         check_free(request.name)
         stop = self._register(ticket, request.name)
+        requests = [request]  # emptied when it begins: its pictures are not kept twice for hours
 
         def begin(_: Sequence[Any]) -> JobSteps:
-            return [(yield from self._steps(request, parent, stop))]
+            return [(yield from self._steps(requests, parent, stop))]
 
         return Job(ticket, Urgency.TRAINING, begin)
 
@@ -91,8 +92,8 @@ class TrainingJobs:
             if self._stops.get(key) is stop:
                 del self._stops[key]
 
-    def _steps(self, request: TrainModel, parent: str, stop: threading.Event) -> TrainingSteps:
-        task: Retraining = yield Aside(lambda: self._task(request, parent))
+    def _steps(self, requests: list[TrainModel], parent: str, stop: threading.Event) -> TrainingSteps:
+        task: Retraining = yield Aside(lambda: self._task(requests.pop(), parent))
         from napari_cellsam.training.retraining import retrain_steps
 
         record = yield from retrain_steps(task, stop.is_set)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from napari_cellsam.errors import ServiceBusyError
 from napari_cellsam.service.running import MOST_TOGETHER
+from napari_cellsam.service.turns import Urgency
 
 if TYPE_CHECKING:
     from napari_cellsam.service.limits import Limits
@@ -93,6 +94,9 @@ class WaitingLine:
 
     def _check_room(self, job: Job, waiting: list[Job]) -> None:
         """Refuse a job if too many wait."""
+        n_trainings = sum(other.urgency is Urgency.TRAINING for other in waiting)
+        if job.urgency is Urgency.TRAINING and n_trainings >= self._limits.max_waiting_trainings:
+            raise ServiceBusyError(f"{n_trainings} trainings wait already, and no more may; try again later")
         of_client = sum(other.ticket.client_id == job.ticket.client_id for other in waiting)
         for n, most, whose in (
             (len(waiting), self._limits.max_waiting, "the service's"),
