@@ -131,6 +131,32 @@ def ask(service):
     return ask
 
 
+class Unpacking:
+    """Unpacks images when it is let."""
+
+    def __init__(self):
+        self.gate, self.n_begun = threading.Event(), 0
+        self._unpack, self._begun = convert.image_of, threading.Event()
+
+    def __call__(self, *arguments):
+        self.n_begun += 1
+        self._begun.set()
+        assert self.gate.wait(HANG_S)
+        return self._unpack(*arguments)
+
+    def wait_until_held(self):
+        assert self._begun.wait(HANG_S)
+
+
+@pytest.fixture
+def unpacking(monkeypatch):
+    """Hold up the service where it unpacks an image."""
+    held = Unpacking()
+    monkeypatch.setattr(convert, "image_of", held)
+    yield held
+    held.gate.set()
+
+
 @pytest.fixture
 def picture():
     pixels = np.zeros((80, 80), np.uint8)
@@ -342,24 +368,24 @@ class TestCancelling:
         assert ask(DetectBoxes(image=large_ref)).result
         assert backend.n_encoded <= 2
 
-    def test_an_upload_that_is_cancelled_is_not_kept(self, ask, service, picture, monkeypatch):
-        gate, n_held = threading.Event(), threading.Semaphore(0)
-
-        def hold():
-            n_held.release()
-            assert gate.wait(HANG_S)
-            return Cancelled(found=True)
-
-        monkeypatch.setattr(service, "info", hold)
-        holding = [ask(GetInfo()) for _ in range(4)]  # one on each thread
-        for _ in holding:
-            assert n_held.acquire(timeout=HANG_S)
+    def test_an_upload_that_is_cancelled_is_not_kept(self, ask, unpacking, picture, large):
+        other = ask(convert.image_data(large))
+        unpacking.wait_until_held()
         upload = ask(convert.image_data(picture))
         upload.submission.cancel()
         assert upload.error == "RequestCancelledError"
-        gate.set()
-        assert all(one.result for one in holding)
+        unpacking.gate.set()
+        assert other.result
         assert ask(SegmentImage(image=convert.ref_of(picture))).error == "ImageNotCachedError"
+
+
+def test_images_are_unpacked_one_at_a_time_and_nothing_else_waits_for_that(ask, unpacking, picture, large):
+    uploads = [ask(convert.image_data(image, compress=True)) for image in (picture, large)]
+    unpacking.wait_until_held()
+    assert ask(GetInfo()).result
+    assert unpacking.n_begun == 1
+    unpacking.gate.set()
+    assert all(upload.result for upload in uploads)
 
 
 class TestTogether:

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from importlib.metadata import version
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -93,6 +93,8 @@ class Service:
         self._observer = Guarded(observer or Silent())
         self._images = ImageCache(self.limits.image_bytes)
         self._aside = ThreadPoolExecutor(_N_ASIDE, thread_name_prefix="napari-cellsam aside")
+        # images are unpacked one at a time: compressed ones may grow ten thousand times
+        self._unpacking = ThreadPoolExecutor(1, thread_name_prefix="napari-cellsam images")
         self._scheduler = Scheduler(self._aside, self.limits, self._observer)
         self._trainings = TrainingJobs(models, self.limits, private if trains is None else trains)
         self._jobs = JobMaker(models, self._images, self.limits, self._observer, self._trainings, private)
@@ -189,7 +191,8 @@ class Service:
             for ticket in self._register.tickets():
                 ticket.fail(ServiceUnavailableError(CLOSING))
             self._pulse.stop()
-            self._aside.shutdown(wait=False, cancel_futures=True)
+            for executor in (self._aside, self._unpacking):
+                executor.shutdown(wait=False, cancel_futures=True)
             self._worker.join(_LAST_STEP_S)
             self._models.close()
 
@@ -238,9 +241,9 @@ class Service:
             self._register.add(ticket)
             ticket.reply(Reply(result=TrainingStopped(found=self._trainings.stop(ticket.client_id, request.name))))
         elif isinstance(request, GetInfo):
-            self._errand(ticket, self.info)
+            self._errand(ticket, self.info, self._aside)
         elif isinstance(request, PutImage):
-            self._errand(ticket, lambda: self._keep(request))
+            self._errand(ticket, lambda: self._keep(request), self._unpacking)
         else:
             job = self._jobs.make(request, ticket)
             self._register.add(ticket)
@@ -251,11 +254,11 @@ class Service:
             image_id=self._images.put(convert.image_of(request, self.limits.max_pixels, self.limits.image_bytes))
         )
 
-    def _errand(self, ticket: Ticket, work: Callable[[], Result]) -> None:
+    def _errand(self, ticket: Ticket, work: Callable[[], Result], executor: Executor) -> None:
         """Answer a request without the device."""
         self._register.add(ticket, errand=True)
         try:
-            self._aside.submit(_answer, ticket, work)
+            executor.submit(_answer, ticket, work)
         except RuntimeError as error:  # it was shut down a moment ago
             raise ServiceUnavailableError(CLOSING) from error
 
