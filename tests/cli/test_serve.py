@@ -85,6 +85,18 @@ def main_ended(code, arguments):
     assert (end.value.code or 0) == code
 
 
+def test_a_server_whose_device_is_lost_ends_with_an_error(tmp_path, monkeypatch, capsys):
+    def begin(service):
+        service.broken.set()
+        return service
+
+    monkeypatch.setenv("NAPARI_CELLSAM_CONFIG_DIR", str(tmp_path))
+    monkeypatch.delenv("NAPARI_CELLSAM_TOKEN", raising=False)
+    monkeypatch.setattr("napari_cellsam.service.core.Service.__enter__", begin)
+    main_ended(1, ["serve", "--port", "0", "--device", "cpu"])
+    assert "error: the device has failed" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [

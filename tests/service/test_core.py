@@ -502,9 +502,29 @@ class TestBreaking:
         monkeypatch.setattr(service._scheduler._turns, "choose", lambda _: 1 / 0)
         backend.let_all()
         assert (running.error, waiting.error) == ("ServiceInternalError", "ServiceInternalError")
-        assert "the thread of the device failed" in caplog.text
+        assert "the device or its thread failed" in caplog.text
         with pytest.raises(ServiceUnavailableError):
             ask(GetInfo())
+
+    def test_when_the_device_is_lost_all_are_told_and_no_more_is_taken_on(self, ask, service, backend, ref):
+        backend.bug = RuntimeError("CUDA error: unknown error")
+        backend.hold()
+        answers = [ask(click(ref, (20, 20))), ask(SegmentImage(image=ref))]
+        backend.let_all()
+        assert [answer.error for answer in answers] == ["ServiceUnavailableError"] * 2
+        assert "CUDA error: unknown error" in answers[0].last.message
+        assert service.broken.wait(HANG_S)
+        with pytest.raises(ServiceUnavailableError):
+            ask(GetInfo())
+
+    def test_a_lost_device_is_noticed_by_who_asks_what_it_is(self, ask, service, monkeypatch):
+        def report(device):
+            raise RuntimeError("CUDA error: unknown error")
+
+        monkeypatch.setattr("napari_cellsam.service.device_report._report_on_processor", report)
+        monkeypatch.setattr("napari_cellsam.service.device_report._report_on_gpu", report)
+        assert ask(GetInfo()).error == "ServiceUnavailableError"
+        assert service.broken.wait(HANG_S)
 
     def test_an_observer_that_fails_harms_nobody(self, ask, queue, ref, caplog):
         for name in ("request_done", "stage_done", "queue_length", "cache"):

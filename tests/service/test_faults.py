@@ -83,6 +83,14 @@ def test_a_service_that_was_killed_between_requests_is_there_for_the_next(gate, 
         assert len(client.detect(image).scores) == 1
 
 
+def test_a_service_that_loses_its_device_is_replaced_and_the_request_answered(gate, image, monkeypatch, tmp_path):
+    monkeypatch.setenv("LOSE", str(tmp_path / "lost"))
+    with running() as (service, client):
+        pid = service.pid
+        assert len(client.detect(image).scores) == 1
+        assert service.pid != pid and (tmp_path / "lost").exists()
+
+
 def test_an_image_of_which_every_service_dies_is_given_up_but_others_are_not(gate, image):
     with running() as (_, client):
         with pytest.raises(ServiceUnavailableError, match=r"died 3 times(?s:.*)SegmentImage(?s:.*)aargh"):

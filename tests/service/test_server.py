@@ -92,6 +92,11 @@ def test_anyone_may_ask_whether_it_is_there(server):
     assert (response.status_code, response.json()) == (200, {"status": "ok"})
 
 
+def test_a_service_whose_device_is_lost_is_not_well(server, service):
+    service.broken.set()
+    assert httpx.get(f"{server.url}/healthz", trust_env=False).status_code == 503
+
+
 def test_what_it_is_is_told_in_json(http):
     told = http.get("/v1/info").json()
     assert [model["name"] for model in told["models"]] == ["squares", "clicks only"]

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from napari_cellsam.cli.segment import Precision
-from napari_cellsam.errors import CellsamError
+from napari_cellsam.errors import CellsamError, ServiceUnavailableError
 
 if TYPE_CHECKING:
     from napari_cellsam.engine import Model
@@ -99,9 +99,11 @@ def serve(  # noqa: PLR0913 - each argument is an option of the command
     ):
         _say(server, where, options.certificate is not None, host)
         pool.load().add_done_callback(_tell_failure)  # the first request will not wait for it
-        while not stop.wait(0.2) and not server.wait(0):
+        while not (stop.wait(0.2) or server.wait(0) or service.broken.is_set()):
             pass
         typer.echo("Stopping: requests under way are answered or refused.", err=True)
+    if service.broken.is_set():
+        raise ServiceUnavailableError("the device has failed, and only a new process can use it again; start it anew")
 
 
 def _tell_failure(loading: Future[Model]) -> None:

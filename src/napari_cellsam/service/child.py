@@ -29,6 +29,7 @@ __all__ = ["main", "run"]
 
 _LINE_BYTES = 65536
 _LOOK_S = 1.0
+_BROKEN = 3  # exit code
 
 
 def main() -> None:
@@ -48,7 +49,8 @@ def run(build: Callable[[ChildOptions], Service]) -> int:
     Returns
     -------
     int
-        Exit code: 0 if it listened, 1 if it could not, which the parent was told.
+        Exit code: 0 if it listened, 1 if it could not, which the parent was told. It ends with 3 where it is, whatever
+        is under way, when only a new process can go on.
     """
     told, answer = _private_pipes()
     try:
@@ -81,6 +83,7 @@ def _serve(service: Service, token: str, ready: Callable[[int], None]) -> None:
     """Serve for as long as the parent lives, on a port that the system chooses."""
     from napari_cellsam.service.serve import listening
 
+    threading.Thread(target=_end_when_set, args=(service.broken,), daemon=True).start()
     with listening(service, tokens=(token,)) as server:
         ready(server.port)
         server.wait()
@@ -128,6 +131,14 @@ def _end_after(wait: Callable[[], None]) -> None:
     """End this process after a wait, without what would take time."""
     wait()
     os._exit(0)
+
+
+def _end_when_set(broken: threading.Event) -> None:
+    """End this process when only a new one can use the device, which the parent starts."""
+    broken.wait()
+    sys.stderr.write("error: the device has failed; this process ends, and a new one can take its place\n")
+    sys.stderr.flush()
+    os._exit(_BROKEN)
 
 
 def _wait_for_close(pipe: int) -> None:

@@ -75,6 +75,11 @@ class Service:
         Is told what it does.
     pulse_s
         Longest silence towards a client that waits.
+
+    Attributes
+    ----------
+    broken
+        Set when the device is lost or its thread has failed: only a new process can answer.
     """
 
     def __init__(
@@ -102,6 +107,7 @@ class Service:
         self._pulse = Pulse(
             self._register.tickets, self._scheduler.n_ahead, every_s=pulse_s, patience_s=self.limits.idle_timeout_s
         )
+        self.broken = threading.Event()
         self._closing = threading.Lock()
         self._closed = False
         self._worker = threading.Thread(target=self._work, name="napari-cellsam device", daemon=True)
@@ -156,10 +162,16 @@ class Service:
         ------
         DeviceError
             If the machine does not have the device that was chosen.
+        ServiceUnavailableError
+            If the device is lost.
         """
         from napari_cellsam.service.device_report import report_on
 
-        report = report_on(self._models.device)
+        try:
+            report = report_on(self._models.device)
+        except ServiceUnavailableError as error:
+            self._break(error)
+            raise
         limits = self.limits
         return ServiceInfo(
             version=version("napari-cellsam"),
@@ -205,16 +217,21 @@ class Service:
         self.close()
 
     def _work(self) -> None:
-        """Own the device until the end. If this fails, all are told rather than left to wait."""
+        """Own the device until the end."""
         try:
             while self._scheduler.turn():
                 pass
-        except Exception as error:
-            _logger.exception("the thread of the device failed; the service takes no more requests")
-            self._register.refuse()
-            for ticket in self._register.tickets():
-                ticket.fail(error)
-            self._scheduler.stop()
+        except Exception as error:  # noqa: BLE001 - it is logged and told
+            self._break(error)
+
+    def _break(self, error: Exception) -> None:
+        """Take no more requests, and tell all rather than let them wait."""
+        _logger.error("the device or its thread failed; the service takes no more requests", exc_info=error)
+        self._register.refuse()
+        for ticket in self._register.tickets():
+            ticket.fail(error)
+        self._scheduler.stop()
+        self.broken.set()
 
     def _take_on(self, request: Request, ticket: Ticket) -> Submission:
         """Begin to answer a request, or say at once why not."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from napari_cellsam.service.lost_device import loss_of_device
+
 if TYPE_CHECKING:
     import torch
 
@@ -35,11 +37,19 @@ def report_on(device: str) -> DeviceReport:
     ------
     DeviceError
         If the machine has no such device.
+    ServiceUnavailableError
+        If it is lost to this process.
     """
     from napari_cellsam.models.loading import choose_device
 
-    chosen = choose_device(device)
-    return _report_on_gpu(chosen) if chosen.type == "cuda" else _report_on_processor(chosen)
+    try:
+        chosen = choose_device(device)
+        return _report_on_gpu(chosen) if chosen.type == "cuda" else _report_on_processor(chosen)
+    except RuntimeError as error:
+        loss = loss_of_device(error)
+        if loss is None:
+            raise
+        raise loss from error
 
 
 def _report_on_gpu(device: torch.device) -> DeviceReport:

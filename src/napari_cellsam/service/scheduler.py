@@ -13,6 +13,7 @@ from napari_cellsam.errors import CellsamError, RequestReplacedError, ServiceUna
 from napari_cellsam.models.steps import Advance, Aside, Found
 from napari_cellsam.service import convert
 from napari_cellsam.service.limits import Limits
+from napari_cellsam.service.lost_device import loss_of_device
 from napari_cellsam.service.messages import CellsFound, Learning, Progress
 from napari_cellsam.service.observer import ServiceObserver, Silent
 from napari_cellsam.service.running import Job, Running
@@ -122,6 +123,8 @@ class Scheduler:
     def turn(self, *, wait: bool = True) -> bool:
         """Do one step of the job whose turn it is; only the thread that owns the device may call this.
 
+        What is wrong with a job is told to who asked for it.
+
         Parameters
         ----------
         wait
@@ -131,6 +134,11 @@ class Scheduler:
         -------
         bool
             False if there is none, or the scheduler was stopped: then no job is left.
+
+        Raises
+        ------
+        ServiceUnavailableError
+            If the device is lost, so that no job can be done any more.
         """
         with self._changed:
             chosen = self._choose()
@@ -242,6 +250,10 @@ class Scheduler:
             _logger.debug("a request failed: %s", error)
         else:
             _logger.error("a request failed", exc_info=error)
+        loss = loss_of_device(error)
+        if loss is not None:
+            running.fail(loss)
+            raise loss from error
         if len(running.jobs) == 1:
             running.fail(error)
             return

@@ -106,7 +106,9 @@ class _Face:
         return name
 
     async def health(self, request: Request) -> Response:  # noqa: ARG002 - anyone may ask
-        """Say that the process is there and answers."""
+        """Say that the process is there and answers, and whether it still can."""
+        if self.service.broken.is_set():
+            return JSONResponse({"status": "the device has failed"}, 503)
         return JSONResponse({"status": "ok"})
 
     async def info(self, request: Request) -> Response:
