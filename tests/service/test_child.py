@@ -6,11 +6,13 @@ import os
 import subprocess
 import sys
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import msgspec
 import pytest
 
 from napari_cellsam.errors import MessageError
+from napari_cellsam.service.child import _build
 from napari_cellsam.service.handshake import ChildOptions, Hello, Ready, decode_answer, decode_hello, encode
 from napari_cellsam.service.messages import Failure
 
@@ -106,6 +108,14 @@ def test_why_a_service_cannot_be_made_is_told_to_parent_and_people():
         out, words = last_words(process)
     assert process.returncode == 1 and b"there is no cuda here" in words
     assert decode_answer(out) == Failure(error="DeviceError", message="there is no cuda here")
+
+
+def test_on_a_large_machine_large_images_are_taken(monkeypatch):
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(total=64 * 2**30))
+    with _build(ChildOptions()) as service:
+        limits = service.limits
+    assert limits.image_bytes == limits.max_body_bytes == limits.lesson_bytes == 16 * 2**30
+    assert limits.max_pixels == 16 * 2**30
 
 
 def test_what_a_library_prints_is_for_people_and_what_it_starts_reads_nothing():

@@ -1,6 +1,7 @@
 """Requests and frames are encoded so that the other side understands them, or says why it does not."""
 
 import math
+import mmap
 
 import msgspec
 import numpy as np
@@ -14,6 +15,7 @@ from napari_cellsam.service import codec, convert
 from napari_cellsam.service.codec import FrameReader, decode_envelope, decode_request, encode_frame, encode_request
 from napari_cellsam.service.messages import (
     PROTOCOL_VERSION,
+    ArrayData,
     BoxesFound,
     Cancelled,
     CellData,
@@ -32,6 +34,7 @@ from napari_cellsam.service.messages import (
     Prefetch,
     Prefetched,
     Progress,
+    PutImage,
     Reply,
     Request,
     Result,
@@ -257,6 +260,16 @@ def test_options_left_out_are_the_defaults():
 def test_what_a_later_version_adds_is_passed_over():
     body = envelope_of(trace="t", request={"type": "get_info", "verbose": True})
     assert decode_request(decode_envelope(body)) == GetInfo()
+
+
+def test_an_array_longer_than_a_message_can_hold_is_not_sent():
+    with mmap.mmap(-1, 2**32) as zeros, memoryview(zeros) as data:  # of which the system takes no memory
+        array = ArrayData(dtype="float32", shape=(2**15, 2**15, 1), data=data)
+        with pytest.raises(LimitExceededError, match="crop the image"):
+            encode_request(PutImage(pixels=array), "anna", "1")
+        frame = encode_frame(Reply(result=BoxesFound(boxes=array, scores=ARRAY)))
+    [failure] = FrameReader(2**20).feed(frame)
+    assert failure.error == "LimitExceededError"
 
 
 def test_a_name_that_is_no_text_is_not_sent():

@@ -72,8 +72,11 @@ def _build(options: ChildOptions) -> Service:
     from napari_cellsam.service.limits import Limits
     from napari_cellsam.service.model_pool import ModelPool
 
-    large = max(Limits().lesson_bytes, psutil.virtual_memory().total // 4)  # it is the user's own machine
-    limits = Limits(lesson_bytes=large, max_body_bytes=large)
+    least = Limits()
+    large = max(least.image_bytes, psutil.virtual_memory().total // 4)  # it is the user's own machine
+    limits = Limits(
+        lesson_bytes=large, image_bytes=large, max_body_bytes=large, max_pixels=max(least.max_pixels, large)
+    )
     # torch decides on how many threads it computes: lowering that here would slow down every click
     pool = ModelPool(options.models, options.device, options.precision, limits)
     return Service(pool, limits, private=True)

@@ -43,6 +43,8 @@ def encode_request(request: Request, client_id: str, request_id: str, slot: str 
     ------
     MessageError
         If the request holds what no message can.
+    LimitExceededError
+        If it holds an array of 4 GiB or more.
     """
     envelope = Envelope(
         protocol=PROTOCOL_VERSION,
@@ -96,13 +98,15 @@ def encode_frame(frame: Frame) -> bytes:
     MessageError
         If the frame holds what no message can.
     """
-    content = _encode(frame)
-    if len(content) > MAX_FRAME_BYTES:
-        error = LimitExceededError(
-            f"the answer takes {len(content)} bytes, and at most {MAX_FRAME_BYTES} are sent; ask for less at once"
-        )
+    try:
+        content = _encode(frame)
+        if len(content) > MAX_FRAME_BYTES:
+            raise LimitExceededError(
+                f"the answer takes {len(content)} bytes, and at most {MAX_FRAME_BYTES} are sent; ask for less at once"
+            )
+    except LimitExceededError as error:
         if not isinstance(frame, Reply):
-            raise error
+            raise
         content = _encode(failure_of(error))
     return len(content).to_bytes(_LENGTH_BYTES, "big") + content
 
@@ -158,6 +162,11 @@ def _encode(message: Message) -> bytes:
         return _ENCODER.encode(message)
     except (UnicodeEncodeError, OverflowError) as error:
         raise MessageError(f"{type(message).__name__} holds a text or number that cannot be sent: {error}") from error
+    except msgspec.EncodeError as error:
+        raise LimitExceededError(
+            f"{type(message).__name__} holds an array of 4 GiB or more, which cannot be sent at once; crop the image, "
+            "or use a smaller type of pixels"
+        ) from error
 
 
 def _decode(decoder: msgspec.msgpack.Decoder[Decoded], data: bytes | memoryview | msgspec.Raw, what: str) -> Decoded:
