@@ -500,12 +500,16 @@ class TestOddServices:
         with pytest.raises(MessageError, match="has kept another"):
             Client(transport).detect(picture)
 
-    def test_an_image_forgotten_twice_is_an_error(self, picture):
-        kept = ImageKept(image_id=picture.image_id)
-        transport = Scripted(ImageNotCachedError("which?"), kept, ImageNotCachedError("which?"))
+    def test_an_image_that_is_forgotten_as_soon_as_it_was_sent_is_sent_once_more(self, picture):
+        forgotten, kept = ImageNotCachedError("which?"), ImageKept(image_id=picture.image_id)
+        transport = Scripted(forgotten, kept, forgotten, kept, MasksFound(masks=()))
+        assert Client(transport).segment_prompts(picture, []) == []
+
+    def test_an_image_that_is_forgotten_each_time_is_an_error(self, picture):
+        transport = Scripted(*[ImageNotCachedError("which?"), ImageKept(image_id=picture.image_id)] * 9)
         with pytest.raises(ImageNotCachedError):
             Client(transport).segment_prompts(picture, [click(1, 1)])
-        assert transport.requests == [SegmentPrompts, PutImage, SegmentPrompts]
+        assert transport.requests == [SegmentPrompts, PutImage, SegmentPrompts, PutImage, SegmentPrompts]
 
     def test_a_service_in_the_place_of_a_dead_one_is_sent_the_image_too(self, picture):
         kept = ImageKept(image_id=picture.image_id)

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Client"]
 
+_MAX_SENT = 2  # the images of others may push it out between its arrival and the request
 _MAX_SENT_ANEW = 3
 
 
@@ -262,7 +263,7 @@ class Client(TrainingRequests):
         on_frame: Callable[[Frame], None] | None = None,
         send_image: bool = True,
     ) -> object:
-        """Send a request about an image; if the service does not have it, send that, once, and ask again.
+        """Send a request about an image; if the service does not have it, send that, twice at most, and ask again.
 
         A service that died and was replaced has not been sent anything yet, which does not count as forgetting.
         """
@@ -272,7 +273,7 @@ class Client(TrainingRequests):
             try:
                 return self._transport.send(request, slot=slot, call=call, on_frame=on_frame)
             except ImageNotCachedError as error:
-                if not send_image or n_sent >= (_MAX_SENT_ANEW if isinstance(error, ImageNotSentError) else 1):
+                if not send_image or n_sent >= (_MAX_SENT_ANEW if isinstance(error, ImageNotSentError) else _MAX_SENT):
                     raise
             n_sent += self._uploads.send(image.image_id, before, partial(self._put, image, call), call)
 
