@@ -112,6 +112,12 @@ def test_the_environment_wins(works, monkeypatch):
     assert _secrets.token_for(SERVER) == "from-outside"
 
 
+def test_who_signs_in_is_told_that_the_environment_wins(works, monkeypatch):
+    monkeypatch.setenv("NAPARI_CELLSAM_TOKEN", "from-outside")
+    assert "NAPARI_CELLSAM_TOKEN" in _secrets.remember(SERVER, "a-token")
+    assert _secrets.remember(SERVER, "from-outside") is None
+
+
 def test_without_a_keyring_a_file_keeps_the_token_and_the_user_is_told(broken, folder):
     note = _secrets.remember(SERVER, "a-token")
     assert str(folder / "tokens.json") in note

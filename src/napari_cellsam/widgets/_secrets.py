@@ -41,8 +41,7 @@ def token_for(server: str) -> str | None:
         If the file of tokens is there but cannot be read.
     """
     url = Address.parse(server).url
-    told = os.environ.get(TOKEN_VARIABLE, "").strip()
-    return told or _from_keyring(url) or _read().get(url)
+    return _from_outside() or _from_keyring(url) or _read().get(url)
 
 
 def remember(server: str, token: str) -> str | None:
@@ -58,7 +57,8 @@ def remember(server: str, token: str) -> str | None:
     Returns
     -------
     str or None
-        A note for the user if no keyring works here, so that a file holds the token.
+        Notes for the user: if no keyring works here, so that a file holds the token, and if the environment variable
+        holds another one, which wins.
 
     Raises
     ------
@@ -72,11 +72,18 @@ def remember(server: str, token: str) -> str | None:
     url, token = Address.parse(server).url, token.strip()
     if not token:
         raise AuthenticationError("the token is empty; whoever runs the server has one")
+    notes = []
     if _into_keyring(url, token):
         _drop(url)
-        return None
-    _write({**_read(), url: token})
-    return f"No system keyring works here, so the token is kept in {_file()}, which only you can read."
+    else:
+        _write({**_read(), url: token})
+        notes.append(f"No system keyring works here, so the token is kept in {_file()}, which only you can read.")
+    if _from_outside() not in ("", token):
+        notes.append(
+            f"The environment variable {TOKEN_VARIABLE} is set, and its token is used instead of this one: unset it, "
+            "and start napari again."
+        )
+    return " ".join(notes) or None
 
 
 def forget(server: str) -> None:
@@ -93,6 +100,10 @@ def forget(server: str) -> None:
     if _from_keyring(url) is not None:
         _tried(lambda: keyring.delete_password(_SERVICE, url))
     _drop(url)
+
+
+def _from_outside() -> str:
+    return os.environ.get(TOKEN_VARIABLE, "").strip()
 
 
 def _from_keyring(url: str) -> str | None:
