@@ -73,11 +73,11 @@ class Selection:
         session = self._session
         y0, x0, y1, x1 = region.box
         inside = session.target.read(session.plane, (slice(y0, y1), slice(x0, x1)))
-        numbers, areas = np.unique(inside[region.pixels() & (inside > 0)], return_counts=True)
+        ys, xs = np.nonzero(region.pixels() & (inside > 0))
+        numbers, firsts, areas = np.unique(inside[ys, xs], return_index=True, return_counts=True)
         windows = {}
-        for label, n_inside in zip(numbers.tolist(), areas.tolist(), strict=True):
-            y, x = np.argwhere(inside == label)[0]
-            found = extent_of(session.target, session.plane, y0 + int(y), x0 + int(x))
+        for label, first, n_inside in zip(numbers.tolist(), firsts, areas.tolist(), strict=True):
+            found = extent_of(session.target, session.plane, y0 + int(ys[first]), x0 + int(xs[first]))
             if found is None:
                 continue
             n_all = np.count_nonzero(session.target.read(session.plane, found[1]) == label)
