@@ -58,6 +58,15 @@ def test_random_places_lie_in_a_circle_as_their_distance_says():
             assert lies_inside(circle, y, x) == (distance < 20)
 
 
+def test_the_pixels_of_a_region_are_the_places_that_lie_in_it():
+    rng = np.random.default_rng(0)
+    for _ in range(20):  # also beyond the picture, and with edges that cross
+        region = Region.around(np.round(rng.uniform(-10, 60, (2, 6, 2))), (40, 50))
+        y0, x0, y1, x1 = region.box
+        inside = [[region.holds(y, x) for x in range(x0, x1)] for y in range(y0, y1)]
+        assert np.array_equal(region.pixels(), inside)
+
+
 def test_the_box_of_a_region_is_clipped_to_the_picture():
     region = Region.around([[(-5, -5), (-5, 200), (40, 200)]], (100, 110))
     assert region.box == (0, 0, 41, 110)
