@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 import pytest
+from tests.widgets.conftest import DISCS
 
 from napari_cellsam.errors import OptionError
 from napari_cellsam.widgets._rewriting import _apart
@@ -149,14 +150,41 @@ def test_selected_cells_are_outlined_anew_as_one_step(session, selection):
     assert np.array_equal(labels_of(session), spoiled)
 
 
-def test_what_is_deleted_is_selected_no_more_and_what_grows_is_framed_anew(session, selection):
+def test_what_is_deleted_is_selected_no_more_and_what_grows_is_framed_anew(session, selection, qtbot):
     select(session, 1, 2, 3)
     session.correcting.grow(*PLACES[1])
     assert selection.cells[1] == (slice(9, 21), slice(9, 21))
     session.prompting.delete(*PLACES[2])
     assert list(selection.cells) == [1, 3]
+    qtbot.waitUntil(lambda: len(frames_of(session)[0].data) == 2)
     session.correcting.delete(*PLACES[1])
-    assert selection.cells == {} and not frames_of(session)
+    assert selection.cells == {}
+    qtbot.waitUntil(lambda: not frames_of(session))
+
+
+def test_what_a_run_takes_away_bit_by_bit_is_selected_no_more(session, selection):
+    session.automatic.run(rule="new")
+    session.settle()
+    session.correcting.grow(60, 30)  # touched, so that it is kept
+    kept = session.target.at((), 60, 30)
+    for y, x in DISCS:
+        selection.toggle(y, x)
+    session.automatic.run(rule="replace")
+    session.settle()
+    assert list(selection.cells) == [kept]
+
+
+def test_cells_of_another_image_with_the_same_numbers_are_not_selected(session, selection, cells, qtbot):
+    image = session.source.layer
+    another = session.viewer.add_image(np.zeros(cells.shape, np.uint8), name="another")
+    session.bring_in(cells.copy())
+    session.viewer.layers.selection.active = image
+    select(session, 1, 3)
+    session.viewer.layers.selection.active = another
+    assert selection.cells == {}
+    qtbot.waitUntil(lambda: not frames_of(session))
+    session.correcting.delete(*PLACES[1])
+    assert set(np.unique(labels_of(session)).tolist()) == {0, 2, 3, 4}
 
 
 def test_escape_selects_nothing_and_changes_nothing(session, selection, cells):
@@ -168,11 +196,12 @@ def test_escape_selects_nothing_and_changes_nothing(session, selection, cells):
     assert np.array_equal(labels_of(session), cells)
 
 
-def test_in_3d_nothing_is_selected(session, selection):
+def test_in_3d_nothing_is_selected(session, selection, qtbot):
     select(session, 1, 2)
+    session.shapes.draw_boxes()  # its end is told of while napari goes through its layers
     session.viewer.dims.ndisplay = 3
-    session.changed.emit()
     assert selection.cells == {}
+    qtbot.waitUntil(lambda: not frames_of(session))
 
 
 def test_one_selected_cell_is_as_none(session, selection, cells):

@@ -7,41 +7,55 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from psygnal import Signal
+from qtpy.QtCore import QTimer
 
 from napari_cellsam.errors import CellsamError, OptionError
 from napari_cellsam.widgets._extent import Window, extent_of
 from napari_cellsam.widgets._frames import Frames
 
 if TYPE_CHECKING:
-    from napari_cellsam.editing.edits import Plane
+    from napari_cellsam.widgets._ledgers import Ledgers
     from napari_cellsam.widgets._search_region import Region
     from napari_cellsam.widgets._session import Session
 
 __all__ = ["Selection"]
 
 _COLOUR = "#06d6a0"
+_LATER_MS = 20
 
 
 class Selection:
     """Keeps which cells of the plane that is shown are selected, and frames them.
 
-    What another step takes away is selected no more, and neither is anything when another plane is shown. ``changed``
-    is emitted when other cells are selected.
+    What another step takes away is selected no more, and neither is anything when another plane is shown or another
+    layer written into. ``changed`` is emitted when other cells are framed.
+
+    Parameters
+    ----------
+    session
+        What is looked at.
+    ledgers
+        Of its labels layers.
     """
 
     changed = Signal()
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        self._plane: Plane = ()
+    def __init__(self, session: Session, ledgers: Ledgers) -> None:
+        self._session, self._ledgers = session, ledgers
+        self._place: Hashable = None  # layer and plane of the cells
         self._windows: dict[int, Window] = {}
-        self._known: Hashable = None  # after which step the windows were so
+        self._framed: dict[int, Window] = {}
+        self._stale = False  # a step was done since the windows were found
         self._frames = Frames(session, "selected cells", _COLOUR, "selection")
+        self._later = QTimer(interval=_LATER_MS, singleShot=True)  # napari goes through its layers as it tells of 3D
+        self._later.timeout.connect(self._refresh)
+        ledgers.changed.connect(self._on_step)
         session.changed.connect(self._follow)
 
     @property
     def cells(self) -> dict[int, Window]:
         """The selected cells' numbers, and where they are."""
+        self._look_again()
         return dict(self._windows)
 
     def toggle(self, y: float, x: float) -> None:
@@ -57,7 +71,7 @@ class Selection:
         if found is None:
             raise OptionError("There is no cell under the cursor to select.")
         label, window = found
-        windows = dict(self._windows) if self._plane == session.plane else {}
+        windows = self.cells
         if windows.pop(label, None) is None:
             windows[label] = window
         self._set(windows)
@@ -88,56 +102,74 @@ class Selection:
 
     def clear(self) -> bool:
         """Select nothing; return whether something was selected."""
-        was = bool(self._windows)
+        was = bool(self.cells)
         self._set({})
         return was
 
     def close(self) -> None:
         """Take the frames away, and listen no more."""
         self._session.changed.disconnect(self._follow)
+        self._ledgers.changed.disconnect(self._on_step)
+        self._later.stop()
+        self._later.deleteLater()
         self._windows = {}
         self._frames.close()
 
     def _set(self, windows: dict[int, Window]) -> None:
-        if windows:
-            self._plane, self._known = self._session.plane, self._step()
-        if windows != self._windows:
-            self._windows = windows
-            self._frames.show(list(windows.values()))
+        self._place, self._windows, self._stale = self._find_place(), windows, False
+        self._draw()
+
+    def _draw(self) -> None:
+        if self._windows != self._framed:
+            self._framed = self._windows
+            self._frames.show(list(self._windows.values()))
             self.changed.emit()
 
-    def _is_shown(self) -> bool:
-        """Return whether the plane of the selection is seen; in 3D none is."""
+    def _find_place(self) -> Hashable:
+        """Return the layer that is written into, and the plane that is seen; None in 3D, where none is."""
         session = self._session
         if session.source is None or not session.has_target:
-            return False
+            return None
         try:
-            return session.plane == self._plane
+            return session.target.layer.unique_id, session.plane
         except CellsamError:
-            return False
+            return None
 
-    def _step(self) -> Hashable:
-        """Return what is another one after each step."""
-        target, history = self._session.target, self._session.history
-        return target.layer.unique_id, len(history), history.undo_title, history.redo_title
+    def _on_step(self) -> None:
+        self._stale = True
 
     def _follow(self) -> None:
+        if self._framed and not self._later.isActive():
+            self._later.start()
+
+    def _refresh(self) -> None:
+        """Frame what is selected now; cells that a run changes, when it has ended."""
+        if self._session.automatic.running and self._find_place() == self._place:
+            return
+        try:
+            self._look_again()
+        except CellsamError as error:
+            self._windows = {}
+            self._session.say(str(error), "warning")
+        self._draw()
+
+    def _look_again(self) -> None:
         """Drop what is not there any more, and follow what has another extent."""
-        session = self._session
         if not self._windows:
             return
-        if not self._is_shown():
-            self.clear()
-            return
-        known = self._step()
-        if known == self._known:
-            return
-        self._known, found = known, {}
+        if self._find_place() != self._place:
+            self._windows = {}
+        elif self._stale:
+            self._windows = self._find_windows()
+        self._stale = False
+
+    def _find_windows(self) -> dict[int, Window]:
+        target, plane, found = self._session.target, self._session.plane, {}
         for label, window in self._windows.items():
-            own = np.argwhere(session.target.read(self._plane, window) == label)
+            own = np.argwhere(target.read(plane, window) == label)
             if len(own):
                 y, x = own[0] + [part.start for part in window]
-                now = extent_of(session.target, self._plane, int(y), int(x))
+                now = extent_of(target, plane, int(y), int(x))
                 if now is not None:
                     found[label] = now[1]
-        self._set(found)
+        return found

@@ -85,7 +85,7 @@ class Session:
         self.clicking = False
         self._place = Workplace(self, memory or ChannelMemory())
         self.prompting = Prompting(self)
-        self.automatic, self.selection = Automatic(self), Selection(self)
+        self.automatic, self.selection = Automatic(self), Selection(self, self._place.ledgers)
         self.correcting, self.hover = Correcting(self), HoverPreview(self)
         self.shapes, self.region = PromptLayers(self), RegionDrawing(self)
         self.boxes = DetectorBoxes(self)  # listens to the session; whoever shows it listens to it
