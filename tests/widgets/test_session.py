@@ -85,6 +85,26 @@ def test_a_labels_layer_of_the_user_is_written_only_when_chosen(session):
     assert np.asarray(own.data).max() == 1
 
 
+@pytest.mark.parametrize("whose", ["the user's", "a new one of ours"])
+def test_each_image_goes_on_in_the_labels_layer_that_was_written_into_last_for_it(session, whose):
+    click(session, 20, 20)
+    image = session.viewer.layers.selection.active
+    if whose == "the user's":
+        chosen = session.viewer.add_labels(np.zeros((100, 110), np.uint32), name="mine")
+        session.use_labels(chosen)
+    else:
+        session.use_new_labels()
+        chosen = session.target.layer
+    session.viewer.add_image(discs()[::-1].copy(), name="second")
+    click(session, 80, 20)
+    session.viewer.layers.selection.active = image
+    assert session.target.layer == chosen
+    session.viewer.layers.remove(chosen)
+    session.viewer.layers.selection.active = session.viewer.layers["second"]
+    session.viewer.layers.selection.active = image
+    assert session.target.layer.name == "discs cells"
+
+
 def test_a_labels_layer_of_another_shape_is_refused(session):
     own = session.viewer.add_labels(np.zeros((9, 9), np.uint32), name="small")
     with pytest.raises(ImageShapeError, match="small"):

@@ -246,15 +246,18 @@ def same_layer(one: Layer, other: Layer) -> bool:
     return bool(one.unique_id == other.unique_id)
 
 
-def find_labels(viewer: ViewerModel, image: Image, shape: Sequence[int]) -> Labels | None:
-    """Return the labels layer of ours that belongs to an image layer and has a shape; None if there is none."""
+def find_labels(viewer: ViewerModel, image: Image, shape: Sequence[int], chosen: object = None) -> Labels | None:
+    """Return the labels layer of an image layer that has a shape and can be written; None if there is none.
+
+    It is the one whose ``unique_id`` was chosen, if it is still there, or else the lowest one of ours.
+    """
     from napari.layers import Labels
 
     fitting = (
         layer
-        for layer in viewer.layers
-        if isinstance(layer, Labels) and _belongs(layer, image) and tuple(layer.data.shape) == tuple(shape)
-        if _is_writable(layer)
+        for layer in sorted(viewer.layers, key=lambda layer: layer.unique_id != chosen)
+        if isinstance(layer, Labels) and (layer.unique_id == chosen or _belongs(layer, image))
+        if tuple(layer.data.shape) == tuple(shape) and _is_writable(layer)
     )
     return next(fitting, None)
 

@@ -55,6 +55,7 @@ class Ledgers:
         self._viewer, self._looking, self._jobs = viewer, looking, jobs
         self.current: Ledger | None = None
         self._ledgers: dict[object, Ledger] = {}
+        self._last: dict[object, object] = {}  # by image layer: which labels layer was written into last
 
     def open(self) -> Ledger:
         """Return the ledger of the layer that is written into; ours is added if there is none.
@@ -83,9 +84,9 @@ class Ledgers:
         return ledger
 
     def find(self) -> None:
-        """Write into the layer of ours that belongs to the image, if there is one."""
+        """Write into the layer that was written into last for the image, or one of ours for it, if there is one."""
         source = self._looking.needed
-        layer = find_labels(self._viewer, source.layer, source.shape)
+        layer = find_labels(self._viewer, source.layer, source.shape, self._last.get(source.layer.unique_id))
         if layer is not None:
             self._write_into(layer)
 
@@ -141,6 +142,7 @@ class Ledgers:
             ledger.target.replaced.connect(lambda: self._on_replaced(ledger))
             self.began.emit(ledger, empty)
             self.used.emit(layer)
+        self._last[self._looking.needed.layer.unique_id] = key
         self.current = self._ledgers[key]
         return self.current
 

@@ -58,12 +58,8 @@ class Workplace:
             self._work_on(self.looking.find(layer))
 
     def set_channels(self, channels: ChannelMap) -> None:
-        """Work on the same image with other channels, and in the same labels."""
-        ledger = self.ledgers.current
+        """Work on the same image with other channels, and in the same labels if they fit."""
         self._work_on(self.looking.with_channels(channels))
-        fits = ledger is not None and tuple(ledger.target.layer.data.shape) == tuple(self.looking.needed.shape)
-        if ledger is not None and fits and ledger is not self.ledgers.current:
-            self.write_into(ledger.target.layer)
         try:
             self.looking.remember()
         except OutputError as error:  # they count all the same
