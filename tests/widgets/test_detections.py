@@ -474,6 +474,40 @@ def test_a_box_whose_outline_fails_goes_back_to_its_place(session, boxes, client
     assert both(session) == [True, True, False, False]
 
 
+# --- layers that cannot hold a cell
+
+
+def use_labels(session, labels):
+    image = session.viewer.layers.selection.active
+    session.use_labels(session.viewer.add_labels(labels, name="mine"))
+    session.viewer.layers.selection.active = image
+    session.settle()
+    session.heard.clear()
+
+
+def test_a_full_layer_keeps_the_cells_that_it_can_hold_and_is_told_of_once(session, boxes):
+    labels = np.zeros((100, 110), np.uint8)
+    labels[90:, :10] = 254
+    use_labels(session, labels)
+    show(boxes)
+    assert cells(session) == [True, False, False, False]
+    assert drawn(session) == [True, True, False, False]
+    move_to(boxes, 0.35, 0.2, 0.05)
+    assert cells(session) == [True, False, False, False]
+    assert drawn(session) == [True] * 4
+    assert ["is full" in text for text in session.heard] == [True] * 2
+
+
+def test_a_box_on_numbers_that_cannot_be_edited_stays_when_it_is_deleted(session, boxes, qtbot):
+    use_labels(session, np.zeros((100, 110), np.int32))
+    show(boxes)
+    session.target.layer.data[15, 15] = -1
+    edit(boxes, lambda: select(session, 0, 1).remove_selected(), qtbot)
+    assert cells(session) == [True, True, False, False]
+    assert drawn(session) == [True, True, False, False]
+    assert sum("below 0" in text for text in session.heard) == 1
+
+
 # --- following
 
 

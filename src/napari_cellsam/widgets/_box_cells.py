@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,6 +12,7 @@ import numpy as np
 from napari_cellsam.editing.actions import Action
 from napari_cellsam.editing.edits import CropEdit, edit_between, erase, place
 from napari_cellsam.editing.records import CellRecord, RecordChange
+from napari_cellsam.errors import CellsamError
 from napari_cellsam.widgets._extent import Window, extent_of, window_around
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ class BoxCells:
         self._session, self.candidates = session, candidates
         self.complete = False
         self._waiting: dict[int, tuple[Want, Step]] = {}
+        self._failed: Step | None = None  # the step of which a cell could not be written
 
     @property
     def n_waiting(self) -> int:
@@ -71,9 +73,10 @@ class BoxCells:
         return len(self._waiting)
 
     def want(self, number: int, want: Want, step: Step) -> None:
-        """Let a change wait; the newest of a candidate counts."""
+        """Let a change wait, unless one of its step failed; the newest of a candidate counts."""
         self._waiting.pop(number, None)
-        self._waiting[number] = (want, step)
+        if want == "erase" or step is not self._failed:
+            self._waiting[number] = (want, step)
 
     def is_waiting(self, number: int) -> bool:
         """Return whether a change of a candidate waits."""
@@ -88,39 +91,33 @@ class BoxCells:
         while self._waiting and turn.goes_on():
             step = next(iter(self._waiting.values()))[1]
             numbers = [n for n, (_, of) in islice(self._waiting.items(), _AT_ONCE) if of is step]
-            batch = _Batch()
-            for number in numbers:
-                want, _ = self._waiting.pop(number)
-                candidate = self.candidates.get(number)
-                if candidate is not None:
-                    self._add(batch, candidate, want)
-            self._apply(batch, step)
+            self._make(step, {number: self._waiting.pop(number)[0] for number in numbers})
 
     def remove(self, numbers: Sequence[int]) -> int:
         """Take away the cells of deleted boxes, as one step; return how many stay because a person touched them."""
-        step, batch, n_staying = Step("delete boxes"), _Batch(), 0
+        wants: dict[int, Want] = {}
+        n_staying = 0
         for number in numbers:
             self._waiting.pop(number, None)
-            candidate = self.candidates.get(number)
-            if candidate is None:
+            if self.candidates.get(number) is None:
                 continue
             record = self.candidates.record_of(number, self._session.cells)
             if record is None or not record.is_replaceable:
                 self.candidates.dismiss(number)
                 n_staying += record is not None
             else:
-                self._add(batch, candidate, "erase")
-        self._apply(batch, step)
+                wants[number] = "erase"
+        self._make(Step("delete boxes"), wants)
         return n_staying
 
     def outline(self, candidate: Candidate, prompt: Prompt, mask: Mask) -> None:
         """Give a candidate's cell other pixels, as one step; it is made if it is not there."""
         session, plane = self._session, self.candidates.plane
         self._waiting.pop(candidate.number, None)
-        label = self._number_for(candidate)
         old = self._extent(candidate)
         window = window_around(session.target.shape, _window(mask), *([] if old is None else [old]))
         under = session.target.read(plane, window)
+        label = self._number_for(candidate)
         after = erase(under, label)
         inside = np.zeros(under.shape, bool)
         (y, x), (height, width) = mask.corner, mask.crop.shape
@@ -137,6 +134,21 @@ class BoxCells:
         title = f"draw box of cell {label}" if before is None else f"move box of cell {label}"
         session.apply(Action(title, () if edit is None else (edit,), (RecordChange(before, record),)))
 
+    def _make(self, step: Step, wants: Mapping[int, Want]) -> None:
+        """Make changes; if the layer cannot hold one, those before it are made, and nothing waits any more."""
+        batch, failure = _Batch(), None
+        try:
+            for number, want in wants.items():
+                candidate = self.candidates.get(number)
+                if candidate is not None:
+                    self._add(batch, candidate, want)
+        except CellsamError as error:
+            self._failed, failure = step, error
+            self._waiting.clear()
+        self._apply(batch, step)
+        if failure is not None:
+            self._session.failed(failure)
+
     def _apply(self, batch: _Batch, step: Step) -> None:
         if batch.edits or batch.changes:
             self._session.apply(Action(step.title, tuple(batch.edits), tuple(batch.changes), step))
@@ -152,8 +164,8 @@ class BoxCells:
     def _take_away(self, batch: _Batch, candidate: Candidate, record: CellRecord | None) -> None:
         if record is None or not record.is_replaceable:
             return
-        batch.changes.append(RecordChange(record, None))
         window = self._extent(candidate)
+        batch.changes.append(RecordChange(record, None))
         if window is not None:
             plane, corner = self.candidates.plane, (window[0].start, window[1].start)
             under = self._session.target.read(plane, window)
