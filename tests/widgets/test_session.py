@@ -52,6 +52,19 @@ def test_the_first_cell_adds_a_labels_layer_and_the_image_stays_active(session):
     assert session.viewer.layers.selection.active.name == "discs"
 
 
+def test_an_image_that_has_another_shape_is_worked_on_when_it_is_clicked_again(session):
+    click(session, 20, 20)
+    image, cells = session.viewer.layers.selection.active, session.target.layer
+    image.data = discs((50, 60), ((20, 20), (20, 40)))
+    run(session, "segment_image")
+    assert "has changed its shape" in session.heard[-1]
+    session.viewer.layers.selection.active = cells
+    session.viewer.layers.selection.active = image
+    run(session, "segment_image")
+    assert session.target.layer != cells
+    assert areas(session) == {1: AREA, 2: AREA}
+
+
 def test_without_an_image_the_user_is_told_what_to_do(viewer, make_session):
     session = make_session(viewer)
     session.start()

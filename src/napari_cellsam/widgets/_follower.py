@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from napari_cellsam.errors import ImageShapeError
+from napari_cellsam.widgets._layers import same_layer
 
 if TYPE_CHECKING:
     from napari_cellsam.widgets._session import Session
@@ -40,7 +41,8 @@ class Follower:
         layer = self._session.viewer.layers.selection.active
         if not isinstance(layer, Image) or "napari-cellsam" in layer.metadata:
             return
-        if self._session.source is None or not self._session.source.uses(layer):  # it may be the other channel
+        source = self._session.source
+        if source is None or same_layer(source.layer, layer) or not source.uses(layer):  # it may be the other channel
             try:
                 self._session.use_image(layer)
             except ImageShapeError as error:

@@ -61,8 +61,8 @@ class Looking:
         return self.source
 
     def is_at(self, layer: Layer) -> bool:
-        """Return whether a layer is what is looked at."""
-        return self.source is not None and same_layer(self.source.layer, layer)
+        """Return whether a layer is what is looked at, and still has the axes that it had then."""
+        return self.source is not None and same_layer(self.source.layer, layer) and self.source.is_current
 
     def find(self, layer: Layer) -> ImageSource:
         """Return a layer's image, with the channels that were chosen for pictures like it.

@@ -70,6 +70,12 @@ class ImageSource:
         return self._axes
 
     @property
+    def is_current(self) -> bool:
+        """Whether the layer still has the axes that it had when it was chosen."""
+        now = describe_layer(self.layer, self._map.axis)
+        return now.problem is None and self._is_as(now)
+
+    @property
     def channels(self) -> ChannelMap:
         """What the model gets, under the names that the layers have now."""
         named = {ref: ChannelRef(str(layer.name), ref.index) for ref, (layer, _) in self._parts.items()}
@@ -234,11 +240,16 @@ class ImageSource:
 
     def _check_layer(self) -> None:
         """Refuse a layer that has changed its axes since it was chosen."""
-        axes = describe_layer(self.layer, self._map.axis)
-        if axes.problem is not None:
-            raise ImageShapeError(axes.problem)
-        if (axes.shape, axes.rgb) != (self._axes.shape, self._axes.rgb):
-            raise ImageShapeError(f"Layer {self.layer.name!r} has changed its shape; choose the image again.")
+        now = describe_layer(self.layer, self._map.axis)
+        if now.problem is not None:
+            raise ImageShapeError(now.problem)
+        if not self._is_as(now):
+            raise ImageShapeError(
+                f"Layer {self.layer.name!r} has changed its shape; click another layer, then this one again."
+            )
+
+    def _is_as(self, now: LayerAxes) -> bool:
+        return (now.shape, now.rgb) == (self._axes.shape, self._axes.rgb)
 
     def _picture(self, ref: ChannelRef, bare: Plane) -> Picture:
         """Return where the pixels of a channel are."""
