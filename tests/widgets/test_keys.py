@@ -206,6 +206,27 @@ def test_undo_takes_no_cell_away_while_a_layer_of_the_users_is_active(session, k
     assert len(session.cells) == 1
 
 
+@pytest.mark.parametrize("key", ["Enter", "Escape"])
+def test_naparis_polygon_tool_keeps_its_keys_and_our_undo(session, keys, monkeypatch, key):
+    session.prompting.click(20, 20)
+    session.settle()
+    layer = session.viewer.layers.selection.active = session.target.layer
+    naparis = []
+    monkeypatch.setitem(layer.class_keymap, coerce_keybinding(key), naparis.append)
+    layer.mode = "polygon"
+    press(session.viewer, key)
+    assert naparis == [layer]
+    assert session.prompting.active is not None
+    layer.mode = "pan_zoom"
+    press(session.viewer, key)
+    assert naparis == [layer]
+    assert session.prompting.active is None
+    layer.mode = "polygon"
+    n_steps = len(session.history)
+    press(session.viewer, "Control-Z")
+    assert len(session.history) == n_steps - 1
+
+
 def test_two_viewers_have_keys_of_their_own(session, keys, make_session, make_napari_viewer_proxy):
     other_viewer = make_napari_viewer_proxy()
     other_viewer.add_image(discs(), name="other")

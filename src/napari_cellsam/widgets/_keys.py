@@ -41,7 +41,8 @@ class Keys:
     """Binds the keys of the actions while it is open, and binds them anew when the user chooses others.
 
     The viewer's bindings serve wherever no layer has a use of its own for a key; those of a labels layer that is
-    written into come before napari's own. ``changed`` is emitted when an action has got another key.
+    written into come before napari's own, but for those that end a polygon while it is drawn. ``changed`` is emitted
+    when an action has got another key.
 
     Parameters
     ----------
@@ -100,7 +101,7 @@ class Keys:
         for action in self._actions:
             key = self._by_action[action.id]
             if key:
-                ours = self._runner(action)
+                ours = self._runner(action, key)
                 self._bindings.append(_Binding(owner, key, ours, owner.keymap.get(_code(key))))
                 owner.bind_key(key, ours, overwrite=True)
 
@@ -131,11 +132,14 @@ class Keys:
             self._bindings.remove(binding)
         self._layers = [layer for layer in self._layers if not same_layer(layer, event.value)]
 
-    def _runner(self, action: ActionSpec) -> Callable[[Any], None]:
+    def _runner(self, action: ActionSpec, key: str) -> Callable[[Any], None]:
         session = self._session
 
-        def run(_: Any) -> None:
-            if action.id in _HISTORY and not self._is_ours_active():
+        def run(owner: Any) -> None:
+            naparis = None if action.id in _HISTORY else _polygons_own(owner, key)
+            if naparis is not None:
+                naparis(owner)
+            elif action.id in _HISTORY and not self._is_ours_active():
                 session.say(f"{action.title} is for cells; choose the image or the layer of the cells for it.")
             else:
                 run_action(session, action)
@@ -186,6 +190,14 @@ def resolve_keys(
             taken_by = titles[owners[_name(wanted[name])]]
             told.append(f"{wanted[name]} is the key of {taken_by} already; {titles[name]} {instead}.")
     return keys, told
+
+
+def _polygons_own(owner: Any, key: str) -> Callable[[Any], None] | None:
+    """Return what napari does on a key while a polygon is drawn into a labels layer; None if there is nothing."""
+    if str(getattr(owner, "mode", "")) != "polygon":
+        return None
+    own: Callable[[Any], None] | None = owner.class_keymap.get(_code(key))
+    return own
 
 
 def _code(key: str) -> Any:
