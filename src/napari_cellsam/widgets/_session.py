@@ -289,7 +289,7 @@ class Session:
 
     def close(self) -> None:
         """Let go of everything; layers stay as they are."""
-        self._place.follower.close()
+        self._place.close()
         for part in (*self._tools, self.jobs, self.connection, self.journaling, self._place.ledgers, self.store):
             part.close()
         self.closed.emit()

@@ -15,7 +15,7 @@ from napari_cellsam.types.image import content_id
 from napari_cellsam.widgets._axes import LayerAxes, describe_layer
 from napari_cellsam.widgets._channels import ChannelMap, ChannelRef, guess_channels, why_not_beside
 from napari_cellsam.widgets._picture import Picture, read_image
-from napari_cellsam.widgets._placement import data_coordinates, placement_of
+from napari_cellsam.widgets._placement import data_coordinates, placement_of, same_place
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -159,6 +159,11 @@ class ImageSource:
     def uses(self, layer: Layer) -> bool:
         """Return whether a layer gives pixels or place."""
         return any(used.unique_id == layer.unique_id for used in self._layers())
+
+    def lies_under(self, labels: Layer) -> bool:
+        """Return whether a layer of the shape of the labels lies where the image does."""
+        axes = self._axes.picture_axes
+        return same_place(self.layer, axes, labels, [axis - self._axes.ndim + labels.ndim for axis in axes])
 
     def signature(self) -> Hashable:
         """Return what changes when other pixels are meant; writing into an array in place is not noticed."""

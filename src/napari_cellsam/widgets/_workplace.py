@@ -11,6 +11,7 @@ from napari_cellsam.widgets._follower import Follower
 from napari_cellsam.widgets._layers import same_layer
 from napari_cellsam.widgets._ledgers import Ledgers
 from napari_cellsam.widgets._looking import Looking
+from napari_cellsam.widgets._placing import Placing
 
 if TYPE_CHECKING:
     from napari.layers import Labels, Layer
@@ -44,7 +45,7 @@ class Workplace:
         self._shown: Plane | None = None
         self.looking = Looking(session.viewer, memory)
         self.ledgers = Ledgers(session.viewer, self.looking, session.jobs)
-        self.asking = Asking(session)
+        self.asking, self._placing = Asking(session), Placing(session.viewer)
         self.ledgers.used.connect(session.labels_used.emit)
         self.ledgers.changed.connect(session.changed.emit)
         self.ledgers.failed.connect(session.failed)
@@ -72,6 +73,12 @@ class Workplace:
             self.ledgers.add()
         else:
             self.ledgers.choose(layer)
+            if not self.looking.needed.lies_under(layer):
+                self._session.say(
+                    f"Labels layer {layer.name!r} does not lie where the image does, so its cells are seen elsewhere "
+                    "than they are; give it the image's scale, translation, rotation, shear, affine and units.",
+                    "warning",
+                )
         self._session.changed.emit()
 
     def bring_in(self, labels: NDArray[Any]) -> None:
@@ -122,6 +129,7 @@ class Workplace:
         """Work on nothing."""
         self.quiet()
         self.asking.stop_prefetch()
+        self._placing.leave()
         self.looking.leave()
         self.ledgers.leave()
 
@@ -130,9 +138,15 @@ class Workplace:
         self._session.automatic.cancel()
         self._session.prompting.forget()
 
+    def close(self) -> None:
+        """Listen to the viewer no more."""
+        self.follower.close()
+        self._placing.leave()
+
     def _work_on(self, source: ImageSource) -> None:
         self.leave()
         self.looking.source = source
+        self._placing.follow(source)
         self.ledgers.find()
         self._shown = None
         self.follower.look()
