@@ -350,6 +350,8 @@ def test_the_size_of_a_pixel_goes_with_the_image(viewer):
     layer = viewer.add_image(numbered((3, 8, 9)), scale=(2, 0.5, 0.25), units=("um",) * 3)
     source = ImageSource(viewer, layer)
     assert source.pixel_size_um == read(source, (0,)).pixel_size_um == pytest.approx((0.5, 0.25))
+    layer.scale = (2, 0.2, 0.2)
+    assert source.pixel_size_um == read(source, (0,)).pixel_size_um == pytest.approx((0.2, 0.2))
 
 
 def test_everything_works_through_the_viewer_that_plugins_get(make_napari_viewer_proxy):

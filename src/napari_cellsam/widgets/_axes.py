@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from napari_cellsam.widgets._placement import are_apart, pixel_size_um_of
+from napari_cellsam.widgets._placement import are_apart
 
 if TYPE_CHECKING:
     from napari.layers import Layer
@@ -33,8 +33,6 @@ class LayerAxes:
         Number of channels or colours; 1 if there is no such axis.
     multiscale
         Whether there are several resolutions; the shape is that of the finest.
-    pixel_size_um
-        ``(y, x)`` size of a pixel in micrometres, or None where it is not known.
     """
 
     problem: str | None = None
@@ -43,7 +41,6 @@ class LayerAxes:
     channel_axis: int | None = None
     n_channels: int = 1
     multiscale: bool = False
-    pixel_size_um: tuple[float, float] | None = None
 
     @property
     def ndim(self) -> int:
@@ -102,7 +99,6 @@ def describe_layer(layer: Layer, channel_axis: int | None = None) -> LayerAxes:
         axis,
         3 if layer.rgb else (1 if axis is None else shape[axis]),
         bool(layer.multiscale),
-        pixel_size_um_of(layer),
     )
 
 

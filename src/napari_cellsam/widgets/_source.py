@@ -15,7 +15,7 @@ from napari_cellsam.types.image import content_id
 from napari_cellsam.widgets._axes import LayerAxes, describe_layer
 from napari_cellsam.widgets._channels import ChannelMap, ChannelRef, guess_channels, why_not_beside
 from napari_cellsam.widgets._picture import Picture, read_image
-from napari_cellsam.widgets._placement import data_coordinates, placement_of, same_place
+from napari_cellsam.widgets._placement import data_coordinates, pixel_size_um_of, placement_of, same_place
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -100,8 +100,8 @@ class ImageSource:
 
     @property
     def pixel_size_um(self) -> tuple[float, float] | None:
-        """``(y, x)`` size of a pixel in micrometres, or None where it is not known."""
-        return self._axes.pixel_size_um
+        """``(y, x)`` size of a pixel in micrometres as the layer says now, or None where it is not known."""
+        return pixel_size_um_of(self.layer)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -185,13 +185,13 @@ class ImageSource:
         ChannelError
             If a layer that gives a channel was removed, or does not lie on the others any more.
         """
-        bare = self._bare(plane)
+        bare, size = self._bare(plane), self.pixel_size_um
         if self._rgb:
             picture = Picture(_finest(self.layer), self.layer.name, (*bare, slice(None), slice(None), slice(0, 3)))
-            return lambda: read_image({"rgb": picture}, self.pixel_size_um)
+            return lambda: read_image({"rgb": picture}, size)
         roles = (("nuclear", self._map.nuclear), ("cell", self._map.cell))
         pictures = {role: self._picture(ref, bare) for role, ref in roles if ref is not None}
-        return lambda: read_image(pictures, self.pixel_size_um)
+        return lambda: read_image(pictures, size)
 
     def namer(self, plane: Plane) -> Callable[[], str]:
         """Return what names the content of a plane of the layer, whichever channels the model gets of it.
