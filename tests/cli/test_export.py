@@ -1,5 +1,7 @@
 """``napari-cellsam export`` and ``import`` carry cells to and from other programs."""
 
+import csv
+
 import numpy as np
 import pytest
 import tifffile
@@ -92,6 +94,52 @@ def test_a_stack_gets_the_planes_of_its_image(run, tmp_path, picture):
     assert (tmp_path / "s_t0_outlines.png").is_file() and (tmp_path / "s_t1_outlines.png").is_file()
     with np.load(tmp_path / "s.npz") as archive:
         np.testing.assert_array_equal(archive["X"][..., 0], stack)
+
+
+def _mean(folder, name):
+    """Return what was measured of each cell in the first channel."""
+    rows = csv.DictReader((folder / f"{name}_measurements.csv").read_text().splitlines())
+    return [float(next(row[column] for column in row if column.startswith("mean_intensity"))) for row in rows]
+
+
+def test_the_plane_of_the_labels_is_the_one_that_is_measured(run, tmp_path):
+    stack = np.full((6, 4, 5), 7, np.uint16) + 10 * np.arange(6, dtype=np.uint16)[:, None, None]
+    tifffile.imwrite(tmp_path / "d.tif", stack, ome=True, metadata={"axes": "ZYX"})
+    write_labels(tmp_path / "d_labels.tif", np.ones((4, 5), int))
+    arguments = ("export", tmp_path / "d_labels.tif", "-f", "csv", "--image", tmp_path / "d.tif", "-o", tmp_path)
+    ended = run(*arguments)
+    assert (ended.code, "none was chosen (Z=3 of 6)" in ended.err) == (1, True)
+    assert run(*arguments, "--plane", "Z=4").code == 0
+    assert _mean(tmp_path, "d") == [47]
+
+
+def test_the_scene_of_the_labels_is_the_one_that_is_measured(run, tmp_path):
+    with tifffile.TiffWriter(tmp_path / "m.tif", ome=True) as file:
+        for value in (3, 9):
+            file.write(np.full((4, 5), value, np.uint8), metadata={"axes": "YX"})
+    write_labels(tmp_path / "m_labels.tif", np.ones((4, 5), int))
+    arguments = ("export", tmp_path / "m_labels.tif", "-f", "csv", "--image", tmp_path / "m.tif", "-o", tmp_path)
+    ended = run(*arguments)
+    assert (ended.code, "none was chosen (scene 0 of 2)" in ended.err) == (1, True)
+    assert run(*arguments, "--scene", 1).code == 0
+    assert _mean(tmp_path, "m") == [9]
+
+
+def test_a_stack_finds_its_planes_under_another_name(run, tmp_path):
+    stack = np.full((2, 3, 4, 5), 7, np.uint16)
+    stack[1] += 10 * np.arange(3, dtype=np.uint16)[:, None, None]
+    tifffile.imwrite(tmp_path / "s.tif", stack, ome=True, metadata={"axes": "ZTYX"})
+    write_labels(tmp_path / "s_labels.tif", np.ones((3, 4, 5), int), axis="Z")
+    arguments = ("export", tmp_path / "s_labels.tif", "-f", "csv", "--image", tmp_path / "s.tif", "-o", tmp_path)
+    assert run(*arguments, "--plane", "Z=1").code == 0
+    assert _mean(tmp_path, "s") == [7, 17, 27]
+
+
+def test_a_stack_that_the_image_does_not_hold_is_refused(run, tmp_path):
+    tifffile.imwrite(tmp_path / "s.tif", np.zeros((6, 4, 5), np.uint16), ome=True, metadata={"axes": "ZYX"})
+    write_labels(tmp_path / "s_labels.tif", np.ones((3, 4, 5), int), axis="Z")
+    ended = run("export", tmp_path / "s_labels.tif", "-f", "csv", "--image", tmp_path / "s.tif", "-o", tmp_path)
+    assert (ended.code, "a stack of 3 planes" in ended.err) == (1, True)
 
 
 @pytest.mark.parametrize("name", [name for name, entry in FORMATS.items() if entry.exact])

@@ -134,6 +134,13 @@ def test_options_reach_the_model_and_the_reader(run, model, tmp_path):
     assert options.mask_threshold == 0.7
 
 
+def test_the_plane_that_is_taken_of_several_is_noted_unless_it_was_chosen(run, model, tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((5, 2, 6, 5), np.uint8), ome=True, metadata={"axes": "TCYX"})
+    ended = run("segment", tmp_path / "a.tif", "--cell", "0")
+    assert (ended.code, f"note: {tmp_path / 'a.tif'}: of several planes T=0 of 5 is read" in ended.err) == (0, True)
+    assert "is read" not in run("segment", tmp_path / "a.tif", "--cell", "0", "--plane", "T=0", "--overwrite").err
+
+
 def test_what_is_not_said_is_left_to_the_model(run, model, picture, tmp_path):
     iio.imwrite(tmp_path / "a.png", picture)
     run("segment", tmp_path / "a.png")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
 
-from napari_cellsam.data.read import read_image
 from napari_cellsam.errors import CellsamError, ImageReadError, OutputError
 from napari_cellsam.export.label_tiff import write_labels
 from napari_cellsam.export.output import check_output, make_folder
@@ -16,9 +16,10 @@ from napari_cellsam.export.overlay import save_overlay
 from napari_cellsam.export.table import write_table
 
 if TYPE_CHECKING:
+    from napari_cellsam.cli.reading import Reading
     from napari_cellsam.types import Image, Segmentation, SegmentOptions
 
-__all__ = ["Batch", "Outcome", "Outputs", "Reading", "Segmenter", "Source", "list_sources"]
+__all__ = ["Batch", "Outcome", "Outputs", "Segmenter", "Source", "list_sources"]
 
 
 class Segmenter(Protocol):
@@ -32,28 +33,14 @@ class Segmenter(Protocol):
 
 
 @dataclass(frozen=True)
-class Reading:
-    """Which plane and channels of each file are read, as for `read_image`."""
-
-    nuclear: str | None = None
-    cell: str | None = None
-    rgb: bool | None = None
-    plane: Mapping[str, int] = field(default_factory=dict)
-    scene: int = 0
-
-    def read(self, path: Path) -> Image:
-        """Read a file."""
-        return read_image(path, nuclear=self.nuclear, cell=self.cell, rgb=self.rgb, plane=self.plane, scene=self.scene)
-
-
-@dataclass(frozen=True)
 class Source:
-    """One image: what it is called, the stem of its outputs, where they go by default, and how it is had."""
+    """One image: name, stem of its outputs, where they go by default, how it is had, and what is to be said of that."""
 
     name: str
     stem: str
     folder: Path
     load: Callable[[], Image]
+    notes: Callable[[], tuple[str, ...]] = tuple
 
 
 @dataclass(frozen=True)
@@ -119,9 +106,15 @@ def list_sources(paths: Iterable[Path], reading: Reading) -> Iterator[Source | O
         try:
             for file in list_images([path]):
                 stem = file.stem.removesuffix(".ome")
-                yield Source(str(file), stem, file.parent, lambda file=file: reading.read(file))  # type: ignore[misc]
+                yield Source(str(file), stem, file.parent, partial(reading.read, file), partial(_notes, file, reading))
         except ImageReadError as error:
             yield Outcome(str(path), error=error)
+
+
+def _notes(file: Path, reading: Reading) -> tuple[str, ...]:
+    """Say which of several planes is read where nobody has chosen."""
+    taken = reading.taken(file)
+    return (f"of several planes {taken} is read; choose another with --plane or --scene",) if taken else ()
 
 
 @dataclass(frozen=True)
@@ -191,6 +184,5 @@ class Batch:
         if "table" in paths:
             write_table(paths["table"], result, image.pixel_size_um, overwrite)
         written.update(paths.values())
-        return Outcome(
-            source.name, paths, result.n_cells, result.diameter, result.notes, seconds=perf_counter() - start
-        )
+        notes = (*source.notes(), *result.notes)
+        return Outcome(source.name, paths, result.n_cells, result.diameter, notes, seconds=perf_counter() - start)

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_cellsam.errors import CellsamError, ImageReadError, OptionError
+from napari_cellsam.errors import CellsamError, OptionError
 
 if TYPE_CHECKING:
     from napari_cellsam.export.cell_set import CellFacts, CellSet
 
 __all__ = ["export", "import_cells"]
-
-_IMAGE_SUFFIXES = (".ome.tif", ".ome.tiff", ".tif", ".tiff", ".png", ".jpg", ".jpeg")
 
 
 def export(  # noqa: PLR0913 - each argument is an option of the command
@@ -29,6 +27,10 @@ def export(  # noqa: PLR0913 - each argument is an option of the command
     image: Annotated[Path | None, typer.Option(help="The image, or a folder with the images, found by name.")] = None,
     nuclear: Annotated[str | None, typer.Option(help="Nuclear channel of the image: number (0 first) or name.")] = None,
     cell: Annotated[str | None, typer.Option(help="Whole-cell channel: number (0 first) or name.")] = None,
+    plane: Annotated[
+        list[str] | None, typer.Option(help="Plane of the image, such as T=0 or Z=3; may be repeated.")
+    ] = None,
+    scene: Annotated[int | None, typer.Option(min=0, help="Picture of an image file that holds several.")] = None,
     pixel_size: Annotated[
         float | None, typer.Option(min=1e-6, help="Size of a pixel in micrometres; the file's own if left out.")
     ] = None,
@@ -40,10 +42,13 @@ def export(  # noqa: PLR0913 - each argument is an option of the command
     Every file is written whole or not at all. One bad file does not stop the rest; the exit code is then 1. Detector
     scores are taken from <stem>_cells.csv beside the labels (segment --save-table).
     """
+    from napari_cellsam.cli.pictures import Pictures
+    from napari_cellsam.cli.reading import Reading, parse_plane
+
     names = _names(formats or [], everything, image is not None)
     if image is not None and image.is_file() and len(labels) > 1:
         raise typer.BadParameter("--image is one file, but there are several label images; give the folder of images")
-    pictures = _Pictures(image, nuclear, cell)
+    pictures = Pictures(image, Reading(nuclear, cell, plane=parse_plane(plane or []), scene=scene))
     done: list[dict[str, Any]] = []
     for path in labels:
         outcome: dict[str, Any] = {"input": str(path), "outputs": {}, "error": None}
@@ -103,36 +108,6 @@ def _read(path: Path, pixel_size: float | None) -> CellSet:
         (0, label): CellFacts("automatic", detector_score=score) for label, score in read_scores(table).items()
     }
     return replace(cells, facts=facts)
-
-
-@dataclass(frozen=True)
-class _Pictures:
-    """The image of one label image, or the folder with those of several; and which channels are read."""
-
-    place: Path | None
-    nuclear: str | None
-    cell: str | None
-
-    def add_to(self, cells: CellSet, path: Path) -> CellSet:
-        """Give cells their image, and the pixel size of that if they have none."""
-        from napari_cellsam.data.read import read_image
-
-        if self.place is None:
-            return cells
-        file = self._find(cells.name, path) if self.place.is_dir() else self.place
-        images = tuple(
-            read_image(file, nuclear=self.nuclear, cell=self.cell, plane={cells.axis: plane} if cells.axis else None)
-            for plane in range(cells.n_planes)
-        )
-        return replace(cells, images=images, pixel_size_um=cells.pixel_size_um or images[0].pixel_size_um)
-
-    def _find(self, name: str, path: Path) -> Path:
-        """Find the image of labels in the folder."""
-        found = [self.place / f"{name}{suffix}" for suffix in _IMAGE_SUFFIXES] if self.place else []
-        for file in found:
-            if file.is_file() and file != path:
-                return file
-        raise ImageReadError(f"{path}: {self.place} holds no image called {name} ({', '.join(_IMAGE_SUFFIXES)})")
 
 
 def _write(cells: CellSet, folder: Path, names: list[str], overwrite: bool, outcome: dict[str, Any]) -> None:

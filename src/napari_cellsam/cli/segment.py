@@ -15,7 +15,8 @@ from napari_cellsam.errors import ModelNotFoundError, OptionError
 from napari_cellsam.types import SegmentOptions
 
 if TYPE_CHECKING:
-    from napari_cellsam.cli.batch import Batch, Outcome, Reading, Segmenter, Source
+    from napari_cellsam.cli.batch import Batch, Outcome, Segmenter, Source
+    from napari_cellsam.cli.reading import Reading
 
 __all__ = ["segment"]
 
@@ -57,7 +58,9 @@ def segment(  # noqa: PLR0913 - each argument is an option of the command
     plane: Annotated[
         list[str] | None, typer.Option(help="Plane of a stack, such as T=0 or Z=3; may be repeated.")
     ] = None,
-    scene: Annotated[int, typer.Option(min=0, help="Picture of a TIFF file that holds several, 0 first.")] = 0,
+    scene: Annotated[
+        int | None, typer.Option(min=0, help="Picture of a TIFF file that holds several, 0 first.")
+    ] = None,
     diameter: Annotated[str | None, typer.Option(help="Typical cell diameter: pixels, auto or native.")] = None,
     scaling: Annotated[Scaling | None, typer.Option(help="Tile large images, or squash them into one field.")] = None,
     box_score: Annotated[float | None, typer.Option(help="Score from which a cell counts, 0 to 1.")] = None,
@@ -75,11 +78,12 @@ def segment(  # noqa: PLR0913 - each argument is an option of the command
 
     What is left open is the model's own default. One bad file does not stop the rest; the exit code is then 1.
     """
-    from napari_cellsam.cli.batch import Batch, Outputs, Reading
+    from napari_cellsam.cli.batch import Batch, Outputs
+    from napari_cellsam.cli.reading import Reading, parse_plane
 
     chosen = {"box_score": box_score, "min_area": min_area, "looks": looks, "mask_threshold": mask_threshold}
     options = _options(diameter, scaling, chosen)
-    sources = _sources(files or [], sample, Reading(nuclear, cell, rgb, _plane(plane or []), scene))
+    sources = _sources(files or [], sample, Reading(nuclear, cell, rgb, parse_plane(plane or []), scene))
     outputs = Outputs(output, save_outlines, save_table, overwrite)
     with _segmenter(model, server, token_file, device, precision) as (segmenter, name):
         outcomes = _run(Batch(segmenter, options, outputs), sources, quiet=as_json)
@@ -134,18 +138,6 @@ def _diameter(text: str | None) -> float | Literal["auto", "native"] | None:
         return float(text)
     except ValueError as error:
         raise typer.BadParameter(f"diameter is {text!r}; expected pixels, 'auto' or 'native'") from error
-
-
-def _plane(choices: list[str]) -> dict[str, int]:
-    """Return the plane that was typed as ``T=0 Z=3`` or ``T=0,Z=3``."""
-    plane = {}
-    for choice in ",".join(choices).split(",") if choices else []:
-        axis, _, index = (part.strip() for part in choice.partition("="))
-        try:
-            plane[axis.upper()] = int(index)
-        except ValueError as error:
-            raise typer.BadParameter(f"plane is {choice!r}; expected an axis and a number, such as Z=3") from error
-    return plane
 
 
 def _sources(files: list[Path], sample: str | None, reading: Reading) -> list[Source | Outcome]:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ from napari_cellsam.types import Image
 if TYPE_CHECKING:
     import os
 
-__all__ = ["IMAGE_SUFFIXES", "OUTPUT_ENDINGS", "list_images", "read_image"]
+__all__ = ["IMAGE_SUFFIXES", "OUTPUT_ENDINGS", "Planes", "list_images", "list_planes", "read_image"]
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 """Endings of the files that `list_images` takes from a folder, whatever their capitals."""
@@ -88,10 +88,59 @@ def read_image(
     ImageTooLargeError
         If the plane does not fit in the free memory; nothing has been decoded then.
     """
-    path = Path(path)
+    with _opened(Path(path), scene) as stack:
+        return _read(stack, nuclear, cell, rgb, plane)
+
+
+@dataclass(frozen=True)
+class Planes:
+    """The planes of a file, of which `read_image` reads one.
+
+    Attributes
+    ----------
+    sizes
+        Length of each axis other than height, width, channels and colours.
+    taken
+        Where nobody has chosen and there are several: by axis, the index that is read.
+    n_scenes
+        Number of pictures in the file.
+    """
+
+    sizes: Mapping[str, int]
+    taken: Mapping[str, int]
+    n_scenes: int
+
+
+def list_planes(
+    path: str | os.PathLike[str],
+    *,
+    choose_channels: bool = False,
+    plane: Mapping[str, int] | None = None,
+    scene: int = 0,
+) -> Planes:
+    """Say of which planes a file consists and which one `read_image` would take; nothing is decoded.
+
+    Parameters
+    ----------
+    path, plane, scene
+        As for `read_image`, which raises the same errors.
+    choose_channels
+        Whether channels are chosen.
+    """
+    with _opened(Path(path), scene) as stack:
+        fixed, _ = choose_plane(stack, plane, choose_channels)
+        chosen = {name.upper() for name in plane or ()}
+        sizes = {name: size for name, size in stack.sizes.items() if name not in "YXSC"}
+        taken = {name: fixed[name] for name, size in sizes.items() if name in fixed and name not in chosen and size > 1}
+        return Planes(sizes, taken, stack.n_scenes)
+
+
+@contextmanager
+def _opened(path: Path, scene: int) -> Iterator[Stack]:
+    """Open a file; whatever goes wrong with it is an error of ours that names it."""
     try:
         with _open(path, scene) as stack:
-            return _read(stack, nuclear, cell, rgb, plane)
+            yield stack
     except CellsamError as error:
         if str(path) in str(error):
             raise

@@ -39,6 +39,8 @@ class Stack:
         One name per channel, or empty.
     pixel_size_um
         ``(y, x)`` in micrometres, or None.
+    n_scenes
+        Number of pictures in the file, of which this is one.
     """
 
     sizes: Mapping[str, int]
@@ -47,6 +49,7 @@ class Stack:
     colour: bool = False
     channel_names: tuple[str, ...] = ()
     pixel_size_um: tuple[float, float] | None = None
+    n_scenes: int = 1
 
     def __post_init__(self) -> None:
         missing = [axis for axis in "YX" if axis not in self.sizes]

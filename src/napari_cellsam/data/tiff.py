@@ -76,6 +76,7 @@ def _as_stack(file: TiffFile, scene: int, path: Path) -> Stack:
         colour=colour,
         channel_names=names,
         pixel_size_um=read_pixel_size(file, scene),
+        n_scenes=len(file.series),
     )
 
 
