@@ -54,6 +54,14 @@ def test_images_are_found_in_a_folder_by_name(run, labels, tmp_path):
     assert "holds no image called b" in ended.err
 
 
+@pytest.mark.parametrize("ending", [".PNG", ".TIF", ".Ome.Tif"])
+def test_images_whose_endings_are_in_capitals_are_found(run, labels, tmp_path, picture, ending):
+    (tmp_path / "images").mkdir()
+    tifffile.imwrite(tmp_path / "images" / f"a{ending}", picture)
+    arguments = ("export", labels, "-f", "png", "--image", tmp_path / "images", "-o", tmp_path / "out")
+    assert run(*arguments).code == 0
+
+
 def test_one_image_for_several_label_images_is_a_usage_error(run, labels, tmp_path):
     assert run("export", labels, labels, "-f", "png", "--image", tmp_path / "a.png", "-o", tmp_path / "out").code == 2
 

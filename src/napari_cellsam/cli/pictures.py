@@ -36,7 +36,7 @@ class Pictures:
         """
         if self.place is None:
             return cells
-        file = self._find(cells.name, path) if self.place.is_dir() else self.place
+        file = _find(self.place, cells.name, path) if self.place.is_dir() else self.place
         axis = self._axis(cells, file) if cells.axis else ""
         readings = [self._at(axis, plane) for plane in range(cells.n_planes)]
         if taken := readings[0].taken(file):
@@ -65,10 +65,14 @@ class Pictures:
             )
         return alike[0]
 
-    def _find(self, name: str, path: Path) -> Path:
-        """Find the image of labels in the folder."""
-        found = [self.place / f"{name}{suffix}" for suffix in _SUFFIXES] if self.place else []
-        for file in found:
-            if file.is_file() and file != path:
-                return file
-        raise ImageReadError(f"{path}: {self.place} holds no image called {name} ({', '.join(_SUFFIXES)})")
+
+def _find(folder: Path, name: str, path: Path) -> Path:
+    """Find the image of labels in the folder; endings may be written in capitals."""
+    try:
+        alike = {file.name[len(name) :].lower(): file for file in folder.iterdir() if file.name.startswith(name)}
+    except OSError as error:
+        raise ImageReadError(f"the folder {folder} cannot be listed: {error.strerror or error}") from error
+    for suffix in _SUFFIXES:
+        if suffix in alike and alike[suffix] != path:
+            return alike[suffix]
+    raise ImageReadError(f"{path}: {folder} holds no image called {name} ({', '.join(_SUFFIXES)})")
