@@ -1,6 +1,7 @@
 """``napari-cellsam export`` and ``import`` carry cells to and from other programs."""
 
 import csv
+import sys
 
 import numpy as np
 import pytest
@@ -80,6 +81,30 @@ def test_files_that_are_there_already_are_kept_unless_told(run, labels, tmp_path
     ended = run(*arguments)
     assert (ended.code, "exists already" in ended.err) == (1, True)
     assert run(*arguments, "--overwrite").code == 0
+
+
+def test_two_inputs_of_one_name_do_not_overwrite_each_other(run, labels, tmp_path):
+    (tmp_path / "b").mkdir()
+    write_labels(tmp_path / "b" / "a_labels.tif", np.ones((3, 3), int))
+    ended = run("export", labels, tmp_path / "b" / "a_labels.tif", "-f", "coco", "-o", tmp_path / "out", "--overwrite")
+    assert (ended.code, "was written for another input" in ended.err) == (1, True)
+    np.testing.assert_array_equal(read_cells(tmp_path / "out" / "a_coco.json").labels, tifffile.imread(labels))
+
+
+def test_a_format_that_fails_does_not_stop_the_others(run, labels, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a_coco.json").touch()
+    ended = run("export", labels, "-f", "coco", "-f", "csv", "-o", tmp_path / "out", "--json")
+    assert (ended.code, "exists already" in ended.err) == (1, True)
+    assert list(ended.document["files"][0]["outputs"]) == ["csv"]
+
+
+def test_without_pyarrow_all_means_the_rest(run, labels, tmp_path, monkeypatch):
+    monkeypatch.setattr("napari_cellsam.export.formats.find_spec", lambda _: None)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    ended = run("export", labels, "--all", "--image", tmp_path / "a.png", "-o", tmp_path / "out", "--json")
+    assert (ended.code, "parquet is left out, because pyarrow is not installed" in ended.err) == (0, True)
+    assert set(FORMATS) - set(ended.document["files"][0]["outputs"]) == {"parquet"}
 
 
 @pytest.mark.parametrize("options", [(), ("--all", "-f", "coco"), ("-f", "docx"), ("-f", "png")])

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_cellsam.errors import CellsamError, OptionError
+from napari_cellsam.errors import CellsamError, OptionError, OutputError
 
 if TYPE_CHECKING:
     from napari_cellsam.export.cell_set import CellFacts, CellSet
@@ -50,19 +50,27 @@ def export(  # noqa: PLR0913 - each argument is an option of the command
         raise typer.BadParameter("--image is one file, but there are several label images; give the folder of images")
     pictures = Pictures(image, Reading(nuclear, cell, plane=parse_plane(plane or []), scene=scene))
     done: list[dict[str, Any]] = []
+    writing = _Writing(output, names, overwrite)
     for path in labels:
         outcome: dict[str, Any] = {"input": str(path), "outputs": {}, "error": None}
         done.append(outcome)
         try:
             cells = pictures.add_to(_read(path, pixel_size), path)
-            _write(cells, output, names, overwrite, outcome)
         except CellsamError as error:
-            outcome["error"] = {"type": type(error).__name__, "message": str(error)}
+            outcome["error"] = _describe(error)
+        else:
+            writing.write(cells, outcome)
         _report(outcome, quiet=as_json)
     if as_json:
         typer.echo(json.dumps({"files": done}, indent=2, allow_nan=False))
     if any(outcome["error"] for outcome in done):
         raise typer.Exit(1)
+
+
+def _describe(*errors: CellsamError) -> dict[str, str]:
+    """Return errors as plain values: the kind of the first, and what all say, each once."""
+    messages = dict.fromkeys(str(error) for error in errors)
+    return {"type": type(errors[0]).__name__, "message": "; ".join(messages)}
 
 
 def _report(outcome: dict[str, Any], quiet: bool) -> None:
@@ -89,6 +97,10 @@ def _names(formats: list[str], everything: bool, has_image: bool) -> list[str]:
         raise typer.BadParameter(f"{', '.join(left_out)} needs the image too; give it with --image")
     if left_out:
         typer.echo(f"note: {', '.join(left_out)} is left out, because it needs --image", err=True)
+    for entry in chosen if everything else ():
+        if not entry.is_installed:
+            left_out.append(entry.name)
+            typer.echo(f"note: {entry.name} is left out, because {entry.module} is not installed", err=True)
     return list(dict.fromkeys(entry.name for entry in chosen if entry.name not in left_out))
 
 
@@ -110,12 +122,38 @@ def _read(path: Path, pixel_size: float | None) -> CellSet:
     return replace(cells, facts=facts)
 
 
-def _write(cells: CellSet, folder: Path, names: list[str], overwrite: bool, outcome: dict[str, Any]) -> None:
-    """Write the files of one image, and note them."""
-    from napari_cellsam.export.formats import export_cells
+@dataclass(frozen=True)
+class _Writing:
+    """Which formats are written where, and the files that this run has written."""
 
-    for entry, path in export_cells(cells, folder, names, overwrite):
-        outcome["outputs"].setdefault(entry.name, []).append(str(path))
+    folder: Path
+    names: list[str]
+    overwrite: bool
+    written: set[Path] = field(default_factory=set)
+
+    def write(self, cells: CellSet, outcome: dict[str, Any]) -> None:
+        """Write the files of one image, and note them; a format that fails does not stop the others."""
+        errors = []
+        for name in self.names:
+            try:
+                self._write(name, cells, outcome)
+            except CellsamError as error:
+                errors.append(error)
+        if errors:
+            outcome["error"] = _describe(*errors)
+
+    def _write(self, name: str, cells: CellSet, outcome: dict[str, Any]) -> None:
+        """Write the files of one format, unless one of them is another input's."""
+        from napari_cellsam.export.formats import export_cells, find_format
+
+        for path, _ in find_format(name).parts(self.folder, cells):
+            if path in self.written:
+                raise OutputError(
+                    f"{path} was written for another input of this run; inputs of one name need different folders"
+                )
+        for _, path in export_cells(cells, self.folder, [name], self.overwrite):
+            outcome["outputs"].setdefault(name, []).append(str(path))
+            self.written.add(path)
 
 
 def import_cells(

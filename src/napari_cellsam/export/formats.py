@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,8 @@ class Format:
         Whether one file holds all planes of a stack; otherwise there is a file for each.
     needs_image
         Whether there must be an image.
+    module
+        What must be installed, where that does not come with us.
     """
 
     name: str
@@ -45,11 +48,17 @@ class Format:
     exact: bool = False
     stacks: bool = True
     needs_image: bool = False
+    module: str = ""
 
     def path(self, folder: Path, name: str) -> Path:
         """Return the path of the file for an image of that name."""
         place, _, ending = self.suffix.rpartition("/")
         return folder / place / f"{name}{ending}"
+
+    def parts(self, folder: Path, cells: CellSet) -> Iterator[tuple[Path, CellSet]]:
+        """List the files that cells become, and the cells in each: all, or those of one plane."""
+        for part in [cells] if self.stacks or not cells.axis else map(cells.at, range(cells.n_planes)):
+            yield self.path(folder, part.name), part
 
     def write(self, path: Path, cells: CellSet, overwrite: bool = False) -> None:
         """Write cells to a file, whole or not at all.
@@ -75,6 +84,11 @@ class Format:
         if cells.axis and not self.stacks:
             raise OptionError(f"{self.title} holds one plane; choose one of the {cells.n_planes} planes of the stack")
         _load(self.writer)(path, cells, overwrite)
+
+    @property
+    def is_installed(self) -> bool:
+        """Whether all is installed that writing needs."""
+        return not self.module or find_spec(self.module) is not None
 
     @property
     def read(self) -> Callable[[Path], CellSet] | None:
@@ -104,7 +118,9 @@ _ALL = (
     ),
     Format("deepcell", "DeepCell's .npz", ".npz", "deepcell.write_npz", "deepcell.read_npz", True),
     Format("csv", "CSV of measurements", "_measurements.csv", "measurements.write_csv"),
-    Format("parquet", "Parquet of measurements", "_measurements.parquet", "measurements.write_parquet"),
+    Format(
+        "parquet", "Parquet of measurements", "_measurements.parquet", "measurements.write_parquet", module="pyarrow"
+    ),
     Format("png", "overlay PNG", "_outlines.png", "overlay.write_png", stacks=False, needs_image=True),
     Format("svg", "overlay SVG", "_outlines.svg", "overlay_svg.write_svg", stacks=False),
 )
@@ -158,8 +174,7 @@ def export_cells(
         If a file exists already or cannot be written.
     """
     for entry in [find_format(name) for name in names]:
-        for part in [cells] if entry.stacks or not cells.axis else map(cells.at, range(cells.n_planes)):
-            path = entry.path(folder, cells.name if part is cells else part.name)
+        for path, part in entry.parts(folder, cells):
             make_folder(path.parent)
             entry.write(path, part, overwrite)
             yield entry, path
