@@ -69,12 +69,12 @@ def load_model(
         If the machine has no such device.
     """
     from napari_cellsam.models.loading import choose_device, load_backend
-    from napari_cellsam.models.registry import find_model, find_weights, list_models
+    from napari_cellsam.models.registry import find_model, find_weights, is_registered
 
     where = choose_device(device)
     weights = find_weights(name)
     backend = load_backend(weights, where, precision)
-    known = name in {spec.name for spec in list_models()}
+    known = is_registered(name)
     with weights.open("rb") as file:
         weights_id = hashlib.file_digest(file, "sha256").hexdigest()
     return Model(

@@ -47,6 +47,14 @@ def test_an_added_model_is_listed_described_and_removed(run, folders):
     assert run("models", "info", "mine").code == 1
 
 
+def test_a_broken_specification_is_named_beside_the_good_ones(run, folders):
+    (folders / "models").mkdir()
+    (folders / "models" / "broken.json").write_text("{")
+    ended = run("models", "list")
+    assert (ended.code, "broken.json" in ended.err) == (1, True)
+    assert ended.out.startswith("compact: ")
+
+
 def test_a_linked_model_is_not_copied(run, folders):
     assert run("models", "add", folders / "mine.pt", "mine", "--link").code == 0
     assert [path.name for path in (folders / "models").iterdir()] == ["mine.json"]

@@ -88,3 +88,10 @@ def test_a_file_that_is_no_checkpoint_is_refused(tmp_path):
     (tmp_path / "x.safetensors").write_text("not weights")
     with pytest.raises(CheckpointError):
         load_model(str(tmp_path / "x.safetensors"), device="cpu")
+
+
+def test_the_broken_specification_of_another_model_is_no_hindrance(tmp_path, tiny_compact, monkeypatch):
+    monkeypatch.setenv("NAPARI_CELLSAM_MODELS_DIR", str(tmp_path))
+    (tmp_path / "broken.json").write_text("{")
+    save_release(tiny_compact, tmp_path / "x.safetensors")
+    assert load_model(str(tmp_path / "x.safetensors"), "cpu", "fp32").model_id == "x"

@@ -10,15 +10,15 @@ import pytest
 from napari_cellsam.errors import CheckpointError, ModelError, ModelNotFoundError, OutputError
 from napari_cellsam.models.fetch import weights_path
 from napari_cellsam.models.registry import (
-    ModelNotes,
     add_model,
     add_remote_model,
     find_model,
     find_weights,
     list_models,
+    registered_names,
     remove_model,
 )
-from napari_cellsam.models.spec import ModelSpec, PackagedWeights, RemoteWeights
+from napari_cellsam.models.spec import ModelNotes, ModelSpec, PackagedWeights, RemoteWeights
 from napari_cellsam.settings import models_dir
 from napari_cellsam.types import SegmentOptions
 
@@ -168,6 +168,10 @@ def test_a_broken_specification_is_named_and_harms_no_other_model(weights, folde
     (folders / "models" / "broken.json").write_text(text)
     with pytest.raises(ModelError, match=r"broken\.json"):
         list_models()
+    errors = []
+    assert list_models(errors.append) == [COMPACT]
+    assert ["broken.json" in str(error) for error in errors] == [True]
+    assert registered_names() == ["compact", "broken"]
     assert find_model("compact") == COMPACT
     remove_model("broken")
     assert list_models() == [COMPACT]

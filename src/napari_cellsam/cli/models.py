@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from napari_cellsam.errors import ModelError
     from napari_cellsam.models.spec import ModelSpec
 
 __all__ = ["models"]
@@ -21,18 +22,22 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on
 
 @models.command("list")
 def list_all(as_json: AsJson = False) -> None:
-    """List the models."""
+    """List the models; the exit code is 1 if the specification of one cannot be read."""
     from napari_cellsam.models.registry import list_models
 
-    specs = list_models()
+    broken: list[ModelError] = []
+    specs = list_models(broken.append)
+    for error in broken:
+        typer.echo(f"error: {' '.join(str(error).split())}", err=True)
     if as_json:
         typer.echo(json.dumps([json.loads(spec.to_json()) for spec in specs], indent=2))
-        return
-    for spec in specs:
+    for spec in () if as_json else specs:
         task = "automatic and prompts" if spec.can_detect else "prompts only"
         typer.echo(
             f"{spec.name}: {spec.architecture}, {spec.input_side} px, {task}, {spec.licence}. {spec.description}"
         )
+    if broken:
+        raise typer.Exit(1)
 
 
 @models.command()
@@ -74,8 +79,8 @@ def add(
     input_side: Annotated[int | None, typer.Option(help="Side of the network's field in pixels.")] = None,
 ) -> None:
     """Register weights under a name, after checking that they are safe and complete."""
-    from napari_cellsam.models.registry import ModelNotes, add_model, add_remote_model
-    from napari_cellsam.models.spec import RemoteWeights
+    from napari_cellsam.models.registry import add_model, add_remote_model
+    from napari_cellsam.models.spec import ModelNotes, RemoteWeights
     from napari_cellsam.models.weights import inspect_checkpoint
 
     notes = ModelNotes(description, licence, input_side=input_side)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -13,10 +12,8 @@ from uuid import uuid4
 from napari_cellsam.errors import ModelError, ModelNotFoundError, OutputError
 from napari_cellsam.export.output import make_folder, whole_file
 from napari_cellsam.models import fetch
-from napari_cellsam.models.spec import LocalWeights, ModelSpec, RemoteWeights, Weights, check_name
+from napari_cellsam.models.spec import LocalWeights, ModelNotes, ModelSpec, RemoteWeights, Weights, check_name
 from napari_cellsam.settings import models_dir
-from napari_cellsam.types import SegmentOptions
-from napari_cellsam.types.finetuning import TrainingRecord
 
 if TYPE_CHECKING:
     from napari_cellsam.models.weights import CheckpointInfo
@@ -24,14 +21,15 @@ if TYPE_CHECKING:
     Inspect = Callable[[Path], CheckpointInfo]
 
 __all__ = [
-    "ModelNotes",
     "add_model",
     "add_remote_model",
     "check_free",
     "find_model",
     "find_weights",
     "is_packaged",
+    "is_registered",
     "list_models",
+    "registered_names",
     "remove_model",
 ]
 
@@ -41,41 +39,38 @@ _PUBLISHED_INPUT_SIDE = 1024
 _COPY_MARK = "+weights"  # no name of a model has a plus, so no copy is taken for another model's
 
 
-@dataclass(frozen=True)
-class ModelNotes:
-    """What the user says of a model that is added.
-
-    Attributes
-    ----------
-    description
-        A sentence.
-    licence, licence_url
-        Terms of the weights, as a name and an address.
-    input_side
-        Height and width of the network's field in pixels; that of the architecture when None.
-    defaults
-        Options where none are given.
-    training
-        Where it comes from, if it was fine-tuned here.
-    """
-
-    description: str = ""
-    licence: str = "unknown"
-    licence_url: str = ""
-    input_side: int | None = None
-    defaults: SegmentOptions = field(default_factory=SegmentOptions)
-    training: TrainingRecord | None = None
-
-
-def list_models() -> list[ModelSpec]:
+def list_models(on_broken: Callable[[ModelError], None] | None = None) -> list[ModelSpec]:
     """List the models in the package, then those that the user added, each by name.
+
+    Parameters
+    ----------
+    on_broken
+        Takes the error of each specification that is broken, which is left out; the first is raised if None.
 
     Raises
     ------
     ModelError
         If a specification is broken; the message names the file.
     """
-    return [_read(path) for folder in (fetch.PACKAGED_DIR, models_dir()) for path in _specifications(folder)]
+    specs = []
+    for path in _paths().values():
+        try:
+            specs.append(_read(path))
+        except ModelError as error:
+            if on_broken is None:
+                raise
+            on_broken(error)
+    return specs
+
+
+def registered_names() -> list[str]:
+    """Return the names of all models, those in the package first, also of those whose specification is broken."""
+    return list(_paths())
+
+
+def is_registered(name: str) -> bool:
+    """Tell whether a model has this name, though its specification may be broken."""
+    return name in _paths()
 
 
 def find_model(name: str) -> ModelSpec:
@@ -106,7 +101,7 @@ def find_weights(name: str) -> Path:
     ModelError
         If the weights must be fetched and cannot be.
     """
-    if name not in _paths() and Path(name).expanduser().is_file():
+    if not is_registered(name) and Path(name).expanduser().is_file():
         return Path(name).expanduser()
     return fetch.weights_path(find_model(name))
 
@@ -238,7 +233,7 @@ def check_free(name: str) -> None:
     check_name(name)
     if is_packaged(name):
         raise ModelError(f"the name {name!r} is reserved; choose another")
-    if name in _paths():
+    if is_registered(name):
         raise ModelError(f"there is a model {name!r} already; choose another name, or remove that one first")
 
 

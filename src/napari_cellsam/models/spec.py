@@ -13,7 +13,7 @@ from napari_cellsam.errors import ModelError, OptionError
 from napari_cellsam.types import SegmentOptions
 from napari_cellsam.types.finetuning import TrainingRecord
 
-__all__ = ["LocalWeights", "ModelSpec", "PackagedWeights", "RemoteWeights", "check_name"]
+__all__ = ["LocalWeights", "ModelNotes", "ModelSpec", "PackagedWeights", "RemoteWeights", "check_name"]
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -149,6 +149,32 @@ class ModelSpec:
             raise ModelError(f"a model specification lacks the field {error}") from error
         except (TypeError, ValueError, OptionError) as error:
             raise ModelError(f"this is no model specification of this version: {error}") from error
+
+
+@dataclass(frozen=True)
+class ModelNotes:
+    """What the user says of a model that is added.
+
+    Attributes
+    ----------
+    description
+        A sentence.
+    licence, licence_url
+        Terms of the weights, as a name and an address.
+    input_side
+        Height and width of the network's field in pixels; that of the architecture when None.
+    defaults
+        Options where none are given.
+    training
+        Where it comes from, if it was fine-tuned here.
+    """
+
+    description: str = ""
+    licence: str = "unknown"
+    licence_url: str = ""
+    input_side: int | None = None
+    defaults: SegmentOptions = field(default_factory=SegmentOptions)
+    training: TrainingRecord | None = None
 
 
 def _weights(values: dict[str, Any]) -> Weights:

@@ -19,13 +19,13 @@ from napari_cellsam.engine import Model
 from napari_cellsam.errors import DatasetError, ModelError, OutputError
 from napari_cellsam.export.output import make_folder
 from napari_cellsam.models.registry import (
-    ModelNotes,
     add_model,
     check_free,
     find_model,
     find_weights,
-    list_models,
+    is_registered,
 )
+from napari_cellsam.models.spec import ModelNotes
 from napari_cellsam.models.steps import Aside, Steps
 from napari_cellsam.models.weights import inspect_checkpoint, load_network
 from napari_cellsam.settings import training_dir
@@ -180,7 +180,7 @@ def _load(task: Retraining) -> _Parent:
     with weights.open("rb") as file:
         weights_id = hashlib.file_digest(file, "sha256").hexdigest()
     learner = learner_of(load_network(weights), task.device, task.precision, task.options.freeze_backbone)
-    if task.parent not in {spec.name for spec in list_models()}:
+    if not is_registered(task.parent):
         return _Parent(task.parent, weights_id, learner, None, "unknown", "")
     spec = find_model(task.parent)
     return _Parent(spec.name, weights_id, learner, spec.defaults, spec.licence, spec.licence_url)
