@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from napari_cellsam.errors import ImageShapeError, OptionError
-from napari_cellsam.measure import channel_titles, measure_cells
+from napari_cellsam.measure import measure_cells
 from napari_cellsam.types import Image
 
 
@@ -112,14 +112,14 @@ def test_another_cell_in_the_box_of_one_does_not_count():
 
 def test_a_colour_picture_has_intensities_of_its_colours():
     image = Image.from_array(np.zeros((6, 8, 3), np.uint8), rgb=True)
-    assert channel_titles(image) == ("red", "green", "blue")
+    assert image.channel_titles == ("red", "green", "blue")
 
 
 def test_channels_are_called_by_their_names_and_two_of_one_name_are_told_apart():
     pixels = np.zeros((2, 2, 3), np.uint8)
     image = Image(pixels, nuclear=0, cell=1, channel_names=("DAPI", "actin", "DAPI"))
-    assert channel_titles(image) == ("DAPI_0", "actin", "DAPI_2")
-    assert channel_titles(Image(pixels, nuclear=0, cell=1)) == ("nuclear", "cell", "2")
+    assert image.channel_titles == ("DAPI_0", "actin", "DAPI_2")
+    assert Image(pixels, nuclear=0, cell=1).channel_titles == ("nuclear", "cell", "2")
 
 
 def test_a_plane_without_cells_has_columns_without_rows():

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from napari_cellsam.types import Image
 
-__all__ = ["channel_titles", "measure_cells"]
+__all__ = ["measure_cells"]
 
 _TOGETHER = 64  # cells between two looks at whether somebody wants to stop
 _SHAPES = {
@@ -79,17 +79,6 @@ def measure_cells(
     return _in_order(used, dict(zip(names, table.T, strict=True)), size_um)
 
 
-def channel_titles(image: Image) -> tuple[str, ...]:
-    """Return what each channel is called in the names of columns: its name, or else its role, or else its number."""
-    names = image.channel_names
-    if names:
-        return tuple(name if names.count(name) == 1 else f"{name}_{number}" for number, name in enumerate(names))
-    if image.rgb:
-        return ("red", "green", "blue", "alpha")[: image.pixels.shape[2]]
-    roles = {image.cell: "cell", image.nuclear: "nuclear"}
-    return tuple(roles.get(index, str(index)) for index in range(image.pixels.shape[2]))
-
-
 def _checked(labels: ArrayLike, image: Image | None) -> NDArray[np.uint32]:
     """Return labels as they can be measured."""
     plane = np.asarray(labels)
@@ -129,7 +118,7 @@ def _measure(region: Any, image: Image | None) -> tuple[float, ...]:
 
 
 def _intensity_names(image: Image | None) -> list[str]:
-    titles = () if image is None else channel_titles(image)
+    titles = () if image is None else image.channel_titles
     return [f"{what}_intensity_{title}" for title in titles for what in ("mean", "min", "max")]
 
 

@@ -72,9 +72,9 @@ def _measure(labels: NDArray[np.uint32], cells: CellSet, plane: int) -> dict[str
     }
     if cells.pixel_size_um is not None:
         columns["area_um2"] = (area * float(np.prod(cells.pixel_size_um))).round(6).tolist()
-    names = cells.images[plane].channel_names if cells.images else ()
-    for channel, values in enumerate(means[2:]):
-        columns[f"mean_intensity_{names[channel] if names else channel}"] = values.round(4).tolist()
+    titles = cells.images[plane].channel_titles if cells.images else ()
+    for title, values in zip(titles, means[2:], strict=True):
+        columns[f"mean_intensity_{title}"] = values.round(4).tolist()
     return columns
 
 

@@ -116,6 +116,17 @@ class Image:
         """Height and width in pixels."""
         return self.pixels.shape[0], self.pixels.shape[1]
 
+    @property
+    def channel_titles(self) -> tuple[str, ...]:
+        """What each channel is called in the names of columns: its name, or else its role, or else its number."""
+        names = self.channel_names
+        if names:
+            return tuple(name if names.count(name) == 1 else f"{name}_{number}" for number, name in enumerate(names))
+        if self.rgb:
+            return ("red", "green", "blue", "alpha")[: self.pixels.shape[2]]
+        roles = {self.cell: "cell", self.nuclear: "nuclear"}
+        return tuple(roles.get(index, str(index)) for index in range(self.pixels.shape[2]))
+
     @cached_property
     def image_id(self) -> str:
         """Name of the content: blake2b over shape, type, roles and bytes."""
