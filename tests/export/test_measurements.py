@@ -25,3 +25,11 @@ def test_a_channel_without_a_name_is_called_by_its_role():
     image = Image(np.full((2, 3, 2), (10, 20), np.uint8), nuclear=1, cell=0)
     table = tabulate(CellSet.from_array(np.ones((2, 3), int), images=(image,)))
     assert (table["mean_intensity_cell"], table["mean_intensity_nuclear"]) == ([10], [20])
+
+
+def test_planes_with_other_channels_have_rows_of_equal_length():
+    images = (_image(("DAPI",)), _image(("CD45", "DAPI")), _image(("CD45",)))
+    table = tabulate(CellSet.from_array(np.ones((3, 2, 3), int), images=images))
+    assert table["plane"] == [0, 1, 2]
+    assert table["mean_intensity_DAPI"] == [10, 20, None]
+    assert table["mean_intensity_CD45"] == [None, 10, 10]

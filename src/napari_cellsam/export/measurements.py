@@ -37,6 +37,7 @@ def tabulate(cells: CellSet) -> dict[str, list[Any]]:
         where something is not known.
     """
     columns: dict[str, list[Any]] = {}
+    n_rows = 0
     for plane, labels in cells.planes():
         measured = _measure(labels, cells, plane)
         known = [describe(cells.facts_of(plane, label)) for label in measured["label"]]
@@ -44,8 +45,9 @@ def tabulate(cells: CellSet) -> dict[str, list[Any]]:
             measured = {"plane": [plane] * len(known), **measured}
         for name in ("origin", "detector_score", "predicted_iou"):
             measured[name] = [facts.get(name) for facts in known]
-        for name, values in measured.items():
-            columns.setdefault(name, []).extend(values)
+        for name in {**columns, **measured}:  # planes may have other channels than those before
+            columns.setdefault(name, [None] * n_rows).extend(measured.get(name, [None] * len(known)))
+        n_rows += len(known)
     return columns
 
 
