@@ -63,8 +63,9 @@ def test_files_that_are_there_are_not_replaced(found, tmp_path):
     assert "exists already" in found.heard[-1]
 
 
-def test_a_stack_is_one_file_where_the_format_has_stacks(viewer, make_session, tmp_path):
-    viewer.add_image(np.stack([discs(), discs(centres=((50, 50),))]), name="stack")
+@pytest.mark.parametrize(("first", "expected"), [("time", "T"), ("", "Z")])
+def test_a_stack_is_one_file_where_the_format_has_stacks(viewer, make_session, tmp_path, first, expected):
+    viewer.add_image(np.stack([discs(), discs(centres=((50, 50),))]), name="stack", axis_labels=(first, "y", "x"))
     session = make_session(viewer)
     session.start()
     session.settle()
@@ -72,7 +73,8 @@ def test_a_stack_is_one_file_where_the_format_has_stacks(viewer, make_session, t
     session.settle()
     session.exporting.run(tmp_path / "out", ["tiff", "png"])
     session.settle()
-    assert read_cells(tmp_path / "out" / "stack_labels.tif").labels.shape == (2, 100, 110)
+    cells = read_cells(tmp_path / "out" / "stack_labels.tif")
+    assert (cells.labels.shape, cells.axis) == ((2, 100, 110), expected)
     assert len(list((tmp_path / "out").glob("*.png"))) == 2
 
 

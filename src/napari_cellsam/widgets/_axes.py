@@ -10,9 +10,12 @@ from napari_cellsam.widgets._placement import are_apart
 if TYPE_CHECKING:
     from napari.layers import Layer
 
-__all__ = ["LayerAxes", "describe_layer"]
+    from napari_cellsam.export.cell_set import StackAxis
+
+__all__ = ["LayerAxes", "describe_layer", "stack_axis_of"]
 
 _CHANNEL_WORDS = {"c", "ch", "channel", "channels"}
+_TIME_WORDS = {"t", "time", "frame", "frames"}
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,13 @@ def describe_layer(layer: Layer, channel_axis: int | None = None) -> LayerAxes:
         3 if layer.rgb else (1 if axis is None else shape[axis]),
         bool(layer.multiscale),
     )
+
+
+def stack_axis_of(layer: Layer) -> StackAxis:
+    """Return what the planes of a labels layer are: times where it calls them so, else depths."""
+    sizes = layer.data.shape[: layer.ndim - 2]
+    words = [str(label).strip().casefold() for label, size in zip(layer.axis_labels, sizes, strict=False) if size > 1]
+    return "T" if len(words) == 1 and words[0] in _TIME_WORDS else "Z"
 
 
 def _labelled_axis(layer: Layer) -> int | None:

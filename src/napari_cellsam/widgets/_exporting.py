@@ -15,6 +15,7 @@ from napari_cellsam.editing.exporting import cell_set_of
 from napari_cellsam.editing.records import CellRecord
 from napari_cellsam.errors import OutputError
 from napari_cellsam.export.formats import export_cells, find_format
+from napari_cellsam.widgets._axes import stack_axis_of
 from napari_cellsam.widgets._looking import NoImageError
 
 if TYPE_CHECKING:
@@ -96,13 +97,13 @@ class Exporting:
         assert source is not None  # noqa: S101 - the labels are those of an image
         readers = [source.reader(plane) for plane in planes] if len(planes) <= _MOST_PLANES_WITH_IMAGES else []
         records: list[CellRecord] = list(session.cells)
-        name, pixel_size_um = _stem(session), source.pixel_size_um
+        name, pixel_size_um, axis = _stem(session), source.pixel_size_um, stack_axis_of(target.layer)
         self.progress = (0, len(entries))
 
         def work(call: Call, report: Report) -> Path:
             images = tuple(read() for read in readers)
             labels = np.array(target.layer.data)  # a copy: work goes on meanwhile
-            cells = cell_set_of(labels, records, name, images=images, pixel_size_um=pixel_size_um)
+            cells = cell_set_of(labels, records, name, images=images, pixel_size_um=pixel_size_um, axis=axis)
             usable = [entry.name for entry in entries if images or not entry.needs_image]
             for number, _ in enumerate(export_cells(cells, folder, usable), start=1):
                 report(_Written(number))

@@ -17,6 +17,7 @@ from napari_cellsam.editing.folder_states import CELLS_FOLDER, FolderStates, Sta
 from napari_cellsam.errors import CellsamError, OptionError, OutputError
 from napari_cellsam.export.formats import find_format, read_cells
 from napari_cellsam.export.output import make_folder
+from napari_cellsam.widgets._axes import stack_axis_of
 from napari_cellsam.widgets._folder_reading import LayerData, plain_image, read_layers
 from napari_cellsam.widgets._layers import labels_of, same_layer
 
@@ -269,7 +270,8 @@ class FolderWork:
     def _save(self, path: Path) -> None:
         """Write the cells of the image that is open, in another thread."""
         session = self._session
-        labels, records = session.target.layer.data, list(session.cells)
+        layer, records = session.target.layer, list(session.cells)
+        labels, axis = layer.data, stack_axis_of(layer)
         pixel_size_um = None if session.source is None else session.source.pixel_size_um
         if self.state_of(path) != "done":
             touched = any(record.reviewed or record.origin != "automatic" for record in records)
@@ -278,7 +280,7 @@ class FolderWork:
 
         def work(call: Call, report: Report) -> None:  # noqa: ARG001 - it is not to be cancelled
             make_folder(file.parent)
-            cells = cell_set_of(np.asarray(labels), records, path.stem, pixel_size_um=pixel_size_um)
+            cells = cell_set_of(np.asarray(labels), records, path.stem, pixel_size_um=pixel_size_um, axis=axis)
             _FORMAT.write(file, cells, overwrite=True)
 
         session.jobs.submit(work, on_done=lambda _: None, on_error=session.failed, topic=f"{_SAVE} {path.name}")
