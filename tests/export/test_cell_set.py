@@ -54,6 +54,20 @@ def test_a_plane_is_a_set_of_its_own_with_its_facts_and_image():
     assert make_scene("one cell").at(0).name == "a"
 
 
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("../../evil", "_.._evil"),
+        ("plate\\A:1", "plate_A_1"),
+        ("a\0b\n", "a_b_"),
+        (".hidden", "hidden"),
+        ("..", "cells"),
+    ],
+)
+def test_a_name_leads_to_no_other_folder(name, expected):
+    assert CellSet.from_array(np.ones((2, 3), int), name=name).name == expected
+
+
 def test_lines_are_traced_once():
     cells = make_scene("one cell")
     assert cells.rings(0) is cells.rings(0)

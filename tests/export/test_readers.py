@@ -336,6 +336,19 @@ def test_the_ome_tiff_has_tiles_smaller_copies_and_the_pixel_size(tmp_path):
         assert 'PhysicalSizeX="0.5"' in file.ome_metadata
 
 
+# names
+
+
+@pytest.mark.parametrize("name", [None, 7, "", "  "])
+@pytest.mark.parametrize(("format_", "key"), [("geojson", "name"), ("coco", "description")])
+def test_cells_without_a_name_are_called_as_their_file(tmp_path, format_, key, name):
+    path = write(format_, make_scene("a stack of times"), tmp_path)
+    document = json.loads(path.read_text())
+    (document["napari_cellsam"] if format_ == "geojson" else document["info"])[key] = name
+    path.write_text(json.dumps(document))
+    assert read_cells(path).name == path.stem
+
+
 # tables and pictures
 
 

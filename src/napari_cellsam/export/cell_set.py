@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 __all__ = ["CellFacts", "CellSet", "StackAxis", "used_labels"]
+
+_NOT_IN_NAMES = re.compile(r"[/\\:\x00-\x1f\x7f]")
 
 StackAxis = Literal["", "T", "Z"]
 """What the planes of a stack are: time points, depths, or nothing where there is but one plane."""
@@ -60,7 +63,8 @@ class CellSet:
     pixel_size_um
         ``(y, x)`` in micrometres, or None where it is not known.
     name
-        What the cells are of: the name of the image, without ending.
+        What the cells are of: the name of the image, without ending. What cannot be in the name of a file becomes
+        ``_``, because files are called by it and it may come out of a file of anybody's.
 
     Notes
     -----
@@ -76,6 +80,7 @@ class CellSet:
     _rings: dict[int, Rings] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "name", _NOT_IN_NAMES.sub("_", self.name).lstrip(".") or "cells")
         labels = self.labels
         if labels.dtype != np.uint32 or labels.ndim not in (2, 3) or labels.size == 0:
             raise ImageShapeError(

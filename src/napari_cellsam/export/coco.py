@@ -10,7 +10,7 @@ import numpy as np
 
 from napari_cellsam.errors import ImageReadError
 from napari_cellsam.export.cell_set import CellFacts, CellSet
-from napari_cellsam.export.facts import ABOUT, about, describe, facts_from, pixel_size_from
+from napari_cellsam.export.facts import ABOUT, about, describe, facts_from, name_from, pixel_size_from
 from napari_cellsam.export.filling import fill_polygons
 from napari_cellsam.export.json_file import read_json, write_json
 from napari_cellsam.export.rings import group_rings
@@ -137,8 +137,8 @@ def _build(document: Mapping[str, Any], path: Path) -> CellSet:
     if len(shapes) != 1:
         raise ImageReadError(f"{path} holds {len(images)} images of {len(shapes)} sizes; expected images of one size")
     (shape,) = shapes
-    info = document.get("info")
-    own = info.get(ABOUT, {}) if isinstance(info, Mapping) else {}
+    info = document["info"] if isinstance(document.get("info"), Mapping) else {}
+    own = info.get(ABOUT, {})
     axis: Literal["", "T", "Z"] = own.get("axis", "T" if len(images) > 1 else "")
     planes = {image["id"]: index for index, image in enumerate(images)}
     sorted_items: list[list[_Item]] = [[] for _ in images]
@@ -146,9 +146,9 @@ def _build(document: Mapping[str, Any], path: Path) -> CellSet:
         sorted_items[planes[item["image_id"]]].append(item)
     stack = [_paint(items, shape) for items in sorted_items]
     facts = {(plane, label): known for plane, (_, own) in enumerate(stack) for label, known in own.items()}
-    name = Path(str(images[0].get("file_name", path.stem))).stem if not axis else str((info or {}).get("description"))
+    given = info.get("description") if axis else Path(str(images[0].get("file_name", ""))).stem
     labels = np.stack([labels for labels, _ in stack]) if axis else stack[0][0]
-    return CellSet(labels, axis, facts, (), pixel_size_from(own.get("pixel_size_um")), name or path.stem)
+    return CellSet(labels, axis, facts, (), pixel_size_from(own.get("pixel_size_um")), name_from(given, path))
 
 
 def _paint(items: list[_Item], shape: tuple[int, int]) -> tuple[NDArray[np.uint32], dict[int, CellFacts]]:

@@ -9,7 +9,7 @@ from typing import Any
 from napari_cellsam.errors import OptionError
 from napari_cellsam.export.cell_set import CellFacts, CellSet
 
-__all__ = ["ABOUT", "about", "describe", "facts_from", "name_of", "pixel_size_from"]
+__all__ = ["ABOUT", "about", "describe", "facts_from", "name_from", "name_of", "pixel_size_from"]
 
 _ENDINGS = (".ome.tif", ".ome.tiff", ".ome.zarr")
 ABOUT = "napari_cellsam"
@@ -36,6 +36,11 @@ def name_of(path: Path) -> str:
     ending = next((ending for ending in _ENDINGS if path.name.lower().endswith(ending)), path.suffix)
     name = path.name[: len(path.name) - len(ending)]
     return name.removesuffix("_labels").removesuffix("_cp_masks")
+
+
+def name_from(value: Any, path: Path) -> str:
+    """Return the name that a file gives its cells, or else the file's own."""
+    return value if isinstance(value, str) and value.strip() else name_of(path)
 
 
 def facts_from(values: Mapping[str, Any]) -> CellFacts:

@@ -9,7 +9,7 @@ import numpy as np
 
 from napari_cellsam.errors import CellsamError, ImageReadError
 from napari_cellsam.export.cell_set import CellFacts, CellSet
-from napari_cellsam.export.facts import ABOUT, about, describe, facts_from, name_of, pixel_size_from
+from napari_cellsam.export.facts import ABOUT, about, describe, facts_from, name_from, pixel_size_from
 from napari_cellsam.export.output import whole_folder
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def _read(root: Any, path: Path) -> CellSet:
     axis = "".join(axes[i] for i in kept).removesuffix("YX")
     if axis not in ("", "T", "Z"):
         raise ImageReadError(f"{path} has labels of axes {axes}; expected one plane, or a stack of times or depths")
-    cells = CellSet.from_array(labels, axis=axis, name=str(own.get("name", name_of(path))))  # type: ignore[arg-type]
+    cells = CellSet.from_array(labels, axis=axis, name=name_from(own.get("name"), path))  # type: ignore[arg-type]
     size = pixel_size_from(own["pixel_size_um"]) if own else _pixel_size(scales)
     return CellSet(cells.labels, cells.axis, _facts(meta, own), (), size, cells.name)
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from napari_cellsam.errors import ImageReadError
 from napari_cellsam.export.cell_set import CellFacts, CellSet
-from napari_cellsam.export.facts import pixel_size_from
+from napari_cellsam.export.facts import name_from, pixel_size_from
 from napari_cellsam.export.filling import Polygon, fill_polygons
 
 __all__ = ["Outlined", "build_cells"]
@@ -73,7 +73,7 @@ def build_cells(
     size = tuple(own["shape"][-2:]) if "shape" in own else shape or _extent(polygons[0], path)
     planes = [fill_polygons(shapes, size) for shapes in polygons]
     labels = np.stack(planes) if axis else planes[0]
-    return CellSet(labels, axis, facts, (), pixel_size_from(own.get("pixel_size_um")), str(own.get("name", path.stem)))
+    return CellSet(labels, axis, facts, (), pixel_size_from(own.get("pixel_size_um")), name_from(own.get("name"), path))
 
 
 def _number(outlined: Sequence[Outlined]) -> list[int]:
