@@ -1,8 +1,11 @@
 """A model that needs no weights, and the command line in this process."""
 
+import errno
 import json
+import os
 import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -87,6 +90,31 @@ def run(capsys):
         return Ended(ended.value.code or 0, captured.out, captured.err)
 
     return run_command
+
+
+@pytest.fixture
+def forbid(monkeypatch):
+    """Return a function that forbids to look at places, also for somebody who may do everything."""
+    forbidden = set()
+
+    def check(path):
+        if str(path) in forbidden:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    def guard(owner, name):
+        real = getattr(owner, name)
+
+        def guarded(path, *args, **kwargs):
+            check(path)
+            return real(path, *args, **kwargs)
+
+        monkeypatch.setattr(owner, name, guarded)
+
+    for name in ("open", "iterdir"):
+        guard(Path, name)
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: str(path) not in forbidden and access(path, mode))
+    return lambda *paths: forbidden.update(map(str, paths))
 
 
 @pytest.fixture

@@ -96,6 +96,12 @@ def test_files_folders_and_nothing_do_not_go_together(run, folders, tmp_path):
     assert "holds no label image" in run("evaluate", folders[0], tmp_path / "empty").err
 
 
+def test_a_folder_that_must_not_be_read_is_one_line(run, folders, forbid):
+    forbid(folders[0])
+    ended = run("evaluate", *folders)
+    assert (ended.code, ended.err.count("\n"), str(folders[0]) in ended.err) == (1, 1, True)
+
+
 @pytest.mark.parametrize("iou", ["0", "1.5", "high"])
 def test_a_threshold_that_makes_no_sense_ends_with_2(run, folders, iou):
     assert run("evaluate", *folders, "--iou", iou).code == 2

@@ -75,6 +75,14 @@ def test_a_bad_file_does_not_stop_the_rest(run, labels, tmp_path):
     assert (tmp_path / "out" / "a_rois.zip").is_file()
 
 
+def test_a_file_that_must_not_be_read_does_not_stop_the_rest(run, labels, tmp_path, forbid):
+    write_labels(tmp_path / "b_labels.tif", np.ones((3, 3), int))
+    forbid(tmp_path / "b_labels.tif")
+    ended = run("export", tmp_path / "b_labels.tif", labels, "-f", "imagej", "-o", tmp_path / "out")
+    assert (ended.code, ended.err) == (1, f"error: {tmp_path / 'b_labels.tif'} cannot be read: Permission denied\n")
+    assert (tmp_path / "out" / "a_rois.zip").is_file()
+
+
 def test_files_that_are_there_already_are_kept_unless_told(run, labels, tmp_path):
     arguments = ("export", labels, "-f", "ome-zarr", "-o", tmp_path / "out")
     assert run(*arguments).code == 0

@@ -45,6 +45,16 @@ def test_folders_are_read_and_one_bad_file_does_not_stop_the_rest(run, model, pi
     assert lines[1] == f"error: {tmp_path / 'missing.png'} does not exist"
 
 
+def test_what_must_not_be_read_does_not_stop_the_rest(run, model, picture, tmp_path, forbid):
+    for name in ("a.png", "b.png"):
+        iio.imwrite(tmp_path / name, picture)
+    (tmp_path / "closed").mkdir()
+    forbid(tmp_path / "a.png", tmp_path / "closed")
+    ended = run("segment", tmp_path / "a.png", tmp_path / "closed", tmp_path / "b.png")
+    assert (ended.code, ended.err.count("error: "), ended.err.count("Permission denied")) == (1, 2, 2)
+    assert (tmp_path / "b_labels.tif").is_file()
+
+
 def test_an_empty_folder_fails_alone(run, model, picture, tmp_path):
     (tmp_path / "empty").mkdir()
     iio.imwrite(tmp_path / "a.png", picture)

@@ -162,6 +162,21 @@ def test_remote_weights_are_fetched_and_inspected_before_they_are_added(weights,
     assert find_weights("far").parent == folders / "cache" / "weights"
 
 
+def test_a_place_that_must_not_be_looked_at_is_an_error_of_ours(weights, monkeypatch):
+    is_file = type(weights).is_file
+
+    def refuse(path):
+        if path.suffix != ".json":
+            raise PermissionError(13, "Permission denied", str(path))
+        return is_file(path)
+
+    monkeypatch.setattr(type(weights), "is_file", refuse)
+    with pytest.raises(ModelError, match="Permission denied"):
+        find_weights("/somewhere/a.pt")
+    with pytest.raises(ModelError, match="Permission denied"):
+        add_model(weights, "mine", inspect)
+
+
 @pytest.mark.parametrize("text", ["{", COMPACT.to_json()])
 def test_a_broken_specification_is_named_and_harms_no_other_model(weights, folders, text):
     (folders / "models").mkdir()

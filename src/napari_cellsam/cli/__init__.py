@@ -78,3 +78,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except CellsamError as error:
         typer.echo(f"error: {' '.join(str(error).split())}", err=True)
         raise SystemExit(1) from error
+    except PermissionError as error:
+        typer.echo(f"error: {error.filename} must not be looked at or written: {error.strerror}", err=True)
+        raise SystemExit(1) from error

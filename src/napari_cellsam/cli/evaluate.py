@@ -21,8 +21,8 @@ _LABEL_ENDING = "_labels"
 
 
 def evaluate(
-    predicted: Annotated[Path, typer.Argument(help="Label image, or folder of label images.")],
-    truth: Annotated[Path, typer.Argument(help="True labels: a file or a folder, matched by name.")],
+    predicted: Annotated[Path, typer.Argument(help="Label image, or folder of label images.", readable=False)],
+    truth: Annotated[Path, typer.Argument(help="True labels: a file or a folder, matched by name.", readable=False)],
     iou: Annotated[float, typer.Option(min=0.01, max=1.0, help="IoU from which a cell counts as found.")] = 0.6,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
 ) -> None:

@@ -18,7 +18,9 @@ __all__ = ["export", "import_cells"]
 
 
 def export(  # noqa: PLR0913 - each argument is an option of the command
-    labels: Annotated[list[Path], typer.Argument(help="Label images, or files that an earlier export wrote.")],
+    labels: Annotated[
+        list[Path], typer.Argument(help="Label images, or files that an earlier export wrote.", readable=False)
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the files; made if it does not exist.")],
     formats: Annotated[
         list[str] | None, typer.Option("--format", "-f", help="Format to write; may be repeated.")

@@ -37,7 +37,9 @@ class Precision(StrEnum):
 
 
 def segment(  # noqa: PLR0913 - each argument is an option of the command
-    files: Annotated[list[Path] | None, typer.Argument(help="Images (PNG, JPEG, TIFF) and folders of them.")] = None,
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="Images (PNG, JPEG, TIFF) and folders of them.", readable=False)
+    ] = None,
     sample: Annotated[str | None, typer.Option(help="Segment the sample picture of this name.")] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder for results; beside each image if left out.")

@@ -223,13 +223,13 @@ def list_images(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
     """
     found: list[Path] = []
     for path in map(Path, paths):
-        if not path.is_dir():
-            found.append(path)
-            continue
         try:
+            if not path.is_dir():
+                found.append(path)
+                continue
             images = sorted(child for child in path.iterdir() if _is_image(child))
         except OSError as error:
-            raise ImageReadError(f"the folder {path} cannot be listed: {error}") from error
+            raise ImageReadError(f"{path} cannot be looked at: {error.strerror or error}") from error
         if not images:
             raise ImageReadError(f"the folder {path} holds no image ({', '.join(IMAGE_SUFFIXES)})")
         found += images

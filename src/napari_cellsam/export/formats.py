@@ -198,9 +198,12 @@ def read_cells(path: Path, shape: tuple[int, int] | None = None) -> CellSet:
         If it holds something else than labels.
     """
     path = Path(path)
-    if not path.exists():
-        raise ImageReadError(f"{path} does not exist")
-    function = _find_reader(path)
+    try:
+        function = _find_reader(path)
+    except FileNotFoundError as error:
+        raise ImageReadError(f"{path} does not exist") from error
+    except OSError as error:
+        raise ImageReadError(f"{path} cannot be read: {error.strerror or error}") from error
     reader: Callable[..., CellSet] = _load(function)
     return reader(path, shape) if function in _SHAPELESS else reader(path)
 

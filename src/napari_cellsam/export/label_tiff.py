@@ -104,10 +104,10 @@ def read_labels(path: Path) -> NDArray[Any]:
         If it is not one plane of integers from 0.
     """
     path = Path(path)
-    if not path.is_file():
-        raise ImageReadError(f"{path} does not exist or is not a file")
     try:
         labels = _decode(path)
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise ImageReadError(f"{path} does not exist or is not a file") from error
     except Exception as error:  # whatever the three libraries make of a broken file
         raise ImageReadError(f"{path} cannot be read as a label image (PNG, TIFF or NPY): {error}") from error
     plane = labels.reshape([size for size in labels.shape[:-2] if size > 1] + list(labels.shape[-2:]))

@@ -101,7 +101,7 @@ def find_weights(name: str) -> Path:
     ModelError
         If the weights must be fetched and cannot be.
     """
-    if not is_registered(name) and Path(name).expanduser().is_file():
+    if not is_registered(name) and _is_file(Path(name).expanduser()):
         return Path(name).expanduser()
     return fetch.weights_path(find_model(name))
 
@@ -146,7 +146,7 @@ def add_model(
     """
     check_free(name)
     path = Path(path).expanduser().absolute()
-    if not path.is_file():
+    if not _is_file(path):
         raise ModelNotFoundError(f"there is no weights file {path}")
     info = inspect(path)
     if link:
@@ -235,6 +235,14 @@ def check_free(name: str) -> None:
         raise ModelError(f"the name {name!r} is reserved; choose another")
     if is_registered(name):
         raise ModelError(f"there is a model {name!r} already; choose another name, or remove that one first")
+
+
+def _is_file(path: Path) -> bool:
+    """Tell whether there is a file; a place that may not be looked at is an error that says so."""
+    try:
+        return path.is_file()
+    except OSError as error:
+        raise ModelError(f"{path} cannot be looked at: {error.strerror or error}") from error
 
 
 def _specifications(folder: Path) -> list[Path]:
