@@ -6,7 +6,7 @@ import pytest
 import tifffile
 from PIL import Image as PillowImage
 
-from napari_cellsam.data import memory
+from napari_cellsam import memory
 from napari_cellsam.data.read import list_images, read_image
 from napari_cellsam.errors import ChannelError, ImageReadError, ImageShapeError, ImageTooLargeError
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_cellsam.data.memory import check_memory
 from napari_cellsam.errors import ChannelError, ImageShapeError
+from napari_cellsam.memory import check_memory
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from napari_cellsam.data.memory import check_memory
 from napari_cellsam.data.stack import Stack
 from napari_cellsam.data.tiff_chain import check_chain
-from napari_cellsam.data.tiff_metadata import read_channel_names, read_pixel_size
 from napari_cellsam.errors import ImageReadError
+from napari_cellsam.export.tiff_metadata import read_channel_names, read_pixel_size
+from napari_cellsam.memory import check_memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -2,8 +2,8 @@
 
 import pytest
 
-from napari_cellsam.data.memory import available_bytes, check_memory, estimate_bytes
 from napari_cellsam.errors import ImageTooLargeError
+from napari_cellsam.memory import available_bytes, check_memory, estimate_bytes
 
 
 def test_the_estimate_grows_with_pixels_channels_and_type():
