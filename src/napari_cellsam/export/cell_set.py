@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from math import inf
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -89,6 +90,9 @@ class CellSet:
             )
         if (labels.ndim == 3) != bool(self.axis) or self.axis not in ("", "T", "Z"):
             raise OptionError(f"axis is {self.axis!r} for labels of shape {labels.shape}; a stack needs 'T' or 'Z'")
+        size = self.pixel_size_um
+        if size is not None and not all(0 < length < inf for length in size):
+            raise OptionError(f"the pixel size is {size}; expected two numbers of micrometres above 0")
         for image in self.images:
             if len(self.images) != self.n_planes or image.shape != self.shape:
                 raise ImageShapeError(

@@ -16,6 +16,7 @@ from napari_cellsam.export.json_file import read_json, write_json
 from napari_cellsam.export.rings import group_rings
 from napari_cellsam.export.rle import decode_runs, encode_runs
 from napari_cellsam.export.runs import find_runs, paint_runs
+from napari_cellsam.memory import check_memory
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -144,6 +145,7 @@ def _build(document: Mapping[str, Any], path: Path) -> CellSet:
     sorted_items: list[list[_Item]] = [[] for _ in images]
     for item in document["annotations"]:
         sorted_items[planes[item["image_id"]]].append(item)
+    check_memory((len(images) * shape[0], shape[1]), np.uint32().itemsize)
     stack = [_paint(items, shape) for items in sorted_items]
     facts = {(plane, label): known for plane, (_, own) in enumerate(stack) for label, known in own.items()}
     given = info.get("description") if axis else Path(str(images[0].get("file_name", ""))).stem

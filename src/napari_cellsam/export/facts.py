@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -55,12 +56,12 @@ def facts_from(values: Mapping[str, Any]) -> CellFacts:
 
 
 def pixel_size_from(value: Any) -> tuple[float, float] | None:
-    """Return the pixel size that `about` gave, or None.
+    """Return the pixel size that `about` gave, or None where there is none or a size is no length, such as 0.
 
     Raises
     ------
     OptionError
-        If it is neither.
+        If it is no two numbers.
     """
     if value is None:
         return None
@@ -68,4 +69,4 @@ def pixel_size_from(value: Any) -> tuple[float, float] | None:
         y, x = map(float, value)
     except (TypeError, ValueError) as error:
         raise OptionError(f"the pixel size is {value!r}; expected two numbers") from error
-    return y, x
+    return (y, x) if 0 < y < inf and 0 < x < inf else None

@@ -27,6 +27,18 @@ _MOVE, _LINE, _CLOSE = 0, 1, 4  # of the paths of composite regions
 _LARGEST_INTEGER = 60_535  # that ImageJ tells from a negative one
 _LARGEST_EXTENT = 32_767
 _LARGEST_REGION = 2**28
+# what zipfile, roifile and the values in such a file make of one that is no such file
+_BROKEN = (
+    AttributeError,
+    BadZipFile,
+    LookupError,
+    NotImplementedError,
+    OptionError,
+    OverflowError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 
 
 def write_rois(path: Path, cells: CellSet, overwrite: bool = False) -> None:
@@ -114,7 +126,7 @@ def read_rois(path: Path, shape: tuple[int, int] | None = None) -> CellSet:
         return build_cells([_outlined(region, stacked) for region in regions], own, path, shape)
     except OSError as error:
         raise ImageReadError(f"{path} cannot be read: {error.strerror or error}") from error
-    except (BadZipFile, KeyError, LookupError, NotImplementedError, OptionError, RuntimeError, ValueError) as error:
+    except _BROKEN as error:
         raise ImageReadError(f"{path} is no zip of ImageJ regions that can be used: {error}") from error
 
 

@@ -57,5 +57,5 @@ def read_json(path: Path) -> Any:
         return json.decode(path.read_bytes())
     except OSError as error:
         raise ImageReadError(f"{path} cannot be read: {error.strerror or error}") from error
-    except (DecodeError, UnicodeDecodeError) as error:
+    except (DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise ImageReadError(f"{path} is no JSON document; it may be broken or cut off: {error}") from error

@@ -13,6 +13,7 @@ from napari_cellsam.errors import ImageReadError
 from napari_cellsam.export.cell_set import CellFacts, CellSet
 from napari_cellsam.export.facts import name_from, pixel_size_from
 from napari_cellsam.export.filling import Polygon, fill_polygons
+from napari_cellsam.memory import check_memory
 
 __all__ = ["Outlined", "build_cells"]
 
@@ -59,6 +60,8 @@ def build_cells(
     ------
     ImageReadError
         If nobody says how large the image is, and there are no cells to tell.
+    ImageTooLargeError
+        If it is so large that the free memory does not hold it.
     """
     axis = own.get("axis", "")
     n_planes = int(own["shape"][0]) if axis else 1
@@ -71,6 +74,7 @@ def build_cells(
         if cell.facts != CellFacts():
             facts[cell.plane, label] = cell.facts
     size = tuple(own["shape"][-2:]) if "shape" in own else shape or _extent(polygons[0], path)
+    check_memory((n_planes * size[0], size[1]), np.uint32().itemsize)
     planes = [fill_polygons(shapes, size) for shapes in polygons]
     labels = np.stack(planes) if axis else planes[0]
     return CellSet(labels, axis, facts, (), pixel_size_from(own.get("pixel_size_um")), name_from(own.get("name"), path))
@@ -79,7 +83,7 @@ def build_cells(
 def _number(outlined: Sequence[Outlined]) -> list[int]:
     """Return the labels where each cell has a whole number of its own, else 1, 2, 3 and so on."""
     labels = [cell.label for cell in outlined]
-    if all(isinstance(label, (int, float)) and label >= 1 and label == int(label) for label in labels) and len(
+    if all(isinstance(label, (int, float)) and 1 <= label < 2**32 and label == int(label) for label in labels) and len(
         {(cell.plane, cell.label) for cell in outlined}
     ) == len(labels):
         return [int(label) for label in labels]
