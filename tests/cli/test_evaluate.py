@@ -30,6 +30,12 @@ def test_folders_are_matched_by_name_with_or_without_labels(run, folders):
     assert (pooled["true_positives"], pooled["false_negatives"], pooled["iou"], pooled["ap50"]) == (3, 1, 0.6, None)
 
 
+@pytest.mark.parametrize("ending", ["_labels.ome.tif", "_cp_masks.tif"])
+def test_label_images_of_the_export_are_matched_too(run, folders, ending):
+    (folders[0] / "b_labels.tif").rename(folders[0] / f"b{ending}")
+    assert run("evaluate", *folders, "--json").code == 0
+
+
 def test_the_table_shows_each_image_and_the_pool(run, folders):
     lines = run("evaluate", *folders, "--iou", "0.5").out.splitlines()
     assert lines[0].split() == [

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 __all__ = ["evaluate"]
 
 _LABEL_SUFFIXES = (".tif", ".tiff", ".png", ".npy")
-_LABEL_ENDING = "_labels"
 
 
 def evaluate(
@@ -28,9 +27,9 @@ def evaluate(
 ) -> None:
     """Compare predicted with true cells: per image, and all cells pooled.
 
-    In folders, files belong together whose names agree up to the ending, with or without "_labels". Every true label
-    image needs a prediction. Where <stem>_cells.csv lies beside every prediction (segment --save-table), its detector
-    scores give AP50 and mAP.
+    In folders, files belong together whose names agree up to the ending, with or without "_labels" or "_cp_masks".
+    Every true label image needs a prediction. Where <stem>_cells.csv lies beside every prediction (segment
+    --save-table), its detector scores give AP50 and mAP.
     """
     from napari_cellsam.metrics import evaluate as compare
 
@@ -88,12 +87,14 @@ def _label_files(folder: Path) -> dict[str, Path]:
         and not path.name.startswith(".")
         and not path.stem.endswith("_outlines")
     ]
-    return {_stem(path): path for path in sorted(files, key=lambda path: path.stem.endswith(_LABEL_ENDING))}
+    return {_stem(path): path for path in sorted(files, key=lambda path: path.name.startswith(f"{_stem(path)}_"))}
 
 
 def _stem(path: Path) -> str:
     """Return the name that predicted and true labels share."""
-    return path.stem.removesuffix(_LABEL_ENDING).removesuffix(".ome")
+    from napari_cellsam.export.facts import name_of
+
+    return name_of(path)
 
 
 def _as_text(result: Evaluation) -> str:
