@@ -336,6 +336,18 @@ def test_the_ome_tiff_has_tiles_smaller_copies_and_the_pixel_size(tmp_path):
         assert 'PhysicalSizeX="0.5"' in file.ome_metadata
 
 
+def test_the_pixel_size_that_imagej_keeps_comes_back(tmp_path):
+    metadata, labels = {"axes": "YX", "unit": "um"}, np.ones((3, 4), np.uint16)
+    tifffile.imwrite(tmp_path / "a_labels.tif", labels, imagej=True, resolution=(4, 2), metadata=metadata)
+    assert read_cells(tmp_path / "a_labels.tif").pixel_size_um == (0.5, 0.25)
+
+
+def test_a_pixel_without_size_in_ome_metadata_has_none(tmp_path):
+    metadata = {"axes": "YX", "PhysicalSizeY": 0.0, "PhysicalSizeX": 0.0}
+    tifffile.imwrite(tmp_path / "a_labels.tif", np.ones((3, 4), np.uint16), ome=True, metadata=metadata)
+    assert read_cells(tmp_path / "a_labels.tif").pixel_size_um is None
+
+
 # names
 
 

@@ -10,6 +10,7 @@ from napari_cellsam.export.cell_set import CellSet, StackAxis
 from napari_cellsam.export.facts import name_of
 from napari_cellsam.export.label_tiff import describe_pixels, write_labels
 from napari_cellsam.export.output import whole_file
+from napari_cellsam.export.tiff_metadata import read_pixel_size
 
 if TYPE_CHECKING:
     from tifffile import TiffFile
@@ -18,7 +19,6 @@ __all__ = ["read_tiff", "write_ome_tiff", "write_tiff"]
 
 _TILE = 512
 _SMALLEST_SIDE = 1024  # of a level that gets another one
-_UM = {"µm": 1.0, "um": 1.0, "nm": 1e-3, "mm": 1e3, "cm": 1e4, "m": 1e6}
 
 
 def write_ome_tiff(path: Path, cells: CellSet, overwrite: bool = False) -> None:
@@ -103,20 +103,4 @@ def _read(file: TiffFile, path: Path) -> CellSet:
     if not axes.endswith("YX") or len(axes) > 3:
         raise ImageShapeError(f"{path} has axes {series.axes}, shape {series.shape}; expected labels (Y, X) or a stack")
     axis: StackAxis = "" if len(axes) == 2 else "T" if axes[0] == "T" else "Z"
-    return CellSet.from_array(array, axis=axis, pixel_size_um=_pixel_size(file), name=name_of(path))
-
-
-def _pixel_size(file: TiffFile) -> tuple[float, float] | None:
-    """Return the pixel size that the OME metadata give."""
-    from tifffile import xml2dict
-
-    if not file.ome_metadata:
-        return None
-    image = xml2dict(file.ome_metadata)["OME"]["Image"]
-    pixels = (image[0] if isinstance(image, list) else image)["Pixels"]
-    sizes = [
-        float(pixels[f"PhysicalSize{axis}"]) * _UM[pixels.get(f"PhysicalSize{axis}Unit", "µm")]
-        for axis in "YX"
-        if f"PhysicalSize{axis}" in pixels and pixels.get(f"PhysicalSize{axis}Unit", "µm") in _UM
-    ]
-    return (sizes[0], sizes[1]) if len(sizes) == 2 else None
+    return CellSet.from_array(array, axis=axis, pixel_size_um=read_pixel_size(file), name=name_of(path))
