@@ -74,6 +74,31 @@ def test_a_colour_palette_is_rgb(tmp_path):
     assert image.pixels.tolist() == [[[255, 0, 0], [0, 0, 9]]]
 
 
+def _save_palette(path, table):
+    """Write the indices 0 to 255 as a TIFF with a table of 8-bit colours."""
+    indices = np.arange(256, dtype=np.uint8).reshape(8, 32)
+    tifffile.imwrite(path, indices, photometric="palette", colormap=(table.T.astype(np.uint16) * 257))
+    return indices
+
+
+def test_a_colour_picture_with_a_palette_is_rgb_in_a_tiff_too(tmp_path):
+    table = np.random.default_rng(0).integers(0, 256, (256, 3))
+    indices = _save_palette(tmp_path / "p.tif", table)
+    image = read_image(tmp_path / "p.tif")
+    assert image.rgb
+    np.testing.assert_array_equal(image.pixels, table[indices])
+
+
+@pytest.mark.parametrize("darker", [False, True])
+@pytest.mark.parametrize("colour", [(1, 1, 1), (0, 1, 0)])
+def test_a_table_that_shows_intensities_leaves_them_as_they_are(tmp_path, colour, darker):
+    ramp = np.arange(256)[:, None] * np.array(colour)
+    indices = _save_palette(tmp_path / "p.tif", ramp[::-1] if darker else ramp)
+    image = read_image(tmp_path / "p.tif")
+    assert not image.rgb
+    np.testing.assert_array_equal(image.pixels[:, :, 0], indices)
+
+
 def test_a_picture_of_one_bit_is_black_and_white(tmp_path):
     PillowImage.fromarray(GREY > 99).save(tmp_path / "a.png")
     np.testing.assert_array_equal(read_image(tmp_path / "a.png").pixels[:, :, 0], np.where(GREY > 99, 255, 0))

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
 __all__ = ["open_tiff"]
 
-_RGB, _YCBCR = 2, 6  # values of the tag PhotometricInterpretation
+_RGB, _PALETTE, _YCBCR = 2, 3, 6  # values of the tag PhotometricInterpretation
+_BRIGHTNESS = (0.299, 0.587, 0.114)  # of red, green and blue
+_UNEVEN = 0.02  # of the whole range: how far a table that gets brighter all the way may fall back
 _RGB_NAMES = ("red", "green", "blue")
 
 
@@ -63,7 +65,11 @@ def _as_stack(file: TiffFile, scene: int, path: Path) -> Stack:
     series = file.series[scene]
     loader = _PlaneLoader(series, path, _axis_names(series), file.byteorder)
     sizes = dict(zip(loader.names, series.get_shape(True), strict=True))
+    dtype, load = np.dtype(series.dtype), loader.load
     colour = _is_colour(series) and sizes.get("S") in (3, 4)
+    table = _colours_of(series)
+    if table is not None and "S" not in sizes and sizes.get("C", 1) == 1:
+        colour, dtype, load = True, table.dtype, lambda index: table[loader.load(index)]
     if colour:
         sizes["S"] = 3  # the fourth sample is transparency
     names = read_channel_names(file, scene, sizes.get("C", 1))
@@ -71,8 +77,8 @@ def _as_stack(file: TiffFile, scene: int, path: Path) -> Stack:
         names = _RGB_NAMES
     return Stack(
         sizes,
-        np.dtype(series.dtype),
-        loader.load,
+        dtype,
+        load,
         colour=colour,
         channel_names=names,
         pixel_size_um=read_pixel_size(file, scene),
@@ -83,6 +89,22 @@ def _as_stack(file: TiffFile, scene: int, path: Path) -> Stack:
 def _is_colour(series: TiffPageSeries) -> bool:
     """Tell whether the samples are colours; JPEG-compressed ones are stored as YCbCr and decoded to RGB."""
     return series.keyframe.photometric in (_RGB, _YCBCR)
+
+
+def _colours_of(series: TiffPageSeries) -> NDArray[np.uint8] | None:
+    """Return the colours ``(N, 3)`` that values stand for, or None where the values themselves are the picture.
+
+    The tables of microscopes and ImageJ, grey or coloured, only show intensities: they get brighter, or darker, all the
+    way.
+    """
+    page = series.keyframe
+    if page.photometric != _PALETTE or page.colormap is None:
+        return None
+    table = page.colormap.T
+    colours = (table >> 8 if table.max() > 255 else table).astype(np.uint8)
+    brightness = colours @ np.array(_BRIGHTNESS)
+    fall = min(np.max(np.maximum.accumulate(way) - way) for way in (brightness, -brightness))
+    return None if fall <= _UNEVEN * 255 else colours
 
 
 def _axis_names(series: TiffPageSeries) -> tuple[str, ...]:
