@@ -168,6 +168,17 @@ def test_outlines_drawn_by_hand_in_qupath_are_read(tmp_path):
     assert read_cells(path, (8, 9)).shape == (8, 9)
 
 
+@pytest.mark.parametrize("scene", ["a stack of times", "a stack of depths"])
+def test_cells_of_a_stack_stay_in_their_planes_where_our_key_is_gone(tmp_path, scene):
+    path = write("geojson", make_scene(scene), tmp_path)
+    document = json.loads(path.read_text())
+    del document["napari_cellsam"]
+    path.write_text(json.dumps(document))
+    cells, expected = read_cells(path, (2, 4)), make_scene(scene)
+    assert cells.axis == expected.axis
+    np.testing.assert_array_equal(cells.labels, expected.labels[:2])
+
+
 def test_geojson_without_cells_and_size_is_refused(tmp_path):
     (tmp_path / "b.geojson").write_text('{"type": "FeatureCollection", "features": []}')
     with pytest.raises(ImageReadError, match="how large the image is"):
@@ -213,6 +224,27 @@ def test_regions_of_other_programs_are_read(tmp_path):
     expected = np.zeros((6, 5), int)
     expected[1:3, 1:4], expected[4:6, 2:5] = 1, 2
     np.testing.assert_array_equal(read_cells(path).labels, expected)
+
+
+@pytest.mark.parametrize(("field", "axis"), [("position", "Z"), ("z_position", "Z"), ("t_position", "T")])
+def test_regions_of_a_stack_stay_in_their_planes_where_the_comment_is_gone(tmp_path, field, axis):
+    regions = roifile.roiread(write("imagej", make_scene("a stack of times"), tmp_path))
+    for region in regions:
+        place, region.position = region.position, 0
+        setattr(region, field, place)
+    path = tmp_path / "b.zip"
+    roifile.roiwrite(path, regions, name=[region.name for region in regions])
+    cells = read_cells(path, (2, 4))
+    assert cells.axis == axis
+    np.testing.assert_array_equal(cells.labels, make_scene("a stack of times").labels[:2])
+
+
+def test_regions_of_several_times_and_depths_are_refused(tmp_path):
+    regions = [roifile.ImagejRoi.frompoints([[1, 1], [4, 1], [4, 3]]) for _ in range(2)]
+    regions[1].t_position = regions[1].z_position = 3
+    roifile.roiwrite(tmp_path / "b.zip", regions, name=["x", "y"])
+    with pytest.raises(ImageReadError, match="several times and depths"):
+        read_cells(tmp_path / "b.zip")
 
 
 def test_cells_beyond_the_reach_of_whole_numbers_are_exact(tmp_path):

@@ -13,7 +13,7 @@ from napari_cellsam.errors import ImageReadError, OptionError
 from napari_cellsam.export.cell_set import CellSet
 from napari_cellsam.export.facts import ABOUT, about, describe, facts_from
 from napari_cellsam.export.json_file import read_json, write_json
-from napari_cellsam.export.outlined import Outlined, build_cells
+from napari_cellsam.export.outlined import Outlined, build_cells, find_axis
 from napari_cellsam.export.rings import group_rings
 
 __all__ = ["read_geojson", "write_geojson"]
@@ -98,12 +98,15 @@ def _build(document: Any, path: Path, shape: tuple[int, int] | None) -> CellSet:
     """Build the cells of a document."""
     features = document if isinstance(document, list) else document["features"]
     own = {} if isinstance(document, list) else document.get(ABOUT, {})
-    cells = [
-        _read_feature(feature, own.get("axis", "").lower())
-        for feature in features
-        if feature["geometry"]["type"] in ("Polygon", "MultiPolygon")
-    ]
-    return build_cells(cells, own, path, shape)
+    drawn = [feature for feature in features if feature["geometry"]["type"] in ("Polygon", "MultiPolygon")]
+    times, depths = ([_place(feature, axis) for feature in drawn] for axis in "TZ")
+    axis = own["axis"] if "axis" in own else find_axis(times, depths, path)
+    return build_cells([_read_feature(feature, axis) for feature in drawn], own, path, shape, axis)
+
+
+def _place(feature: Mapping[str, Any], axis: str) -> int:
+    """Return the time or depth of a cell, 0 first, as QuPath writes it."""
+    return int((feature["geometry"].get("plane") or {}).get(axis.lower(), 0))
 
 
 def _read_feature(feature: Mapping[str, Any], axis: str) -> Outlined:
@@ -113,9 +116,8 @@ def _read_feature(feature: Mapping[str, Any], axis: str) -> Outlined:
     rings = [np.asarray(ring, float)[:-1, 1::-1] for piece in pieces for ring in piece]
     properties = feature.get("properties") or {}
     measured = _named(properties.get("measurements"))
-    plane = int((geometry.get("plane") or {}).get(axis, 0)) if axis else 0
     known = facts_from({**measured, **(properties.get("metadata") or {})})
-    return Outlined(rings, measured.get("label"), plane, known)
+    return Outlined(rings, measured.get("label"), _place(feature, axis) if axis else 0, known)
 
 
 def _named(measurements: Any) -> dict[str, Any]:

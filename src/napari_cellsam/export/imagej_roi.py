@@ -11,9 +11,9 @@ from zipfile import ZIP_DEFLATED, BadZipFile, ZipFile
 import numpy as np
 
 from napari_cellsam.errors import ImageReadError, OptionError
-from napari_cellsam.export.cell_set import CellSet
+from napari_cellsam.export.cell_set import CellSet, StackAxis
 from napari_cellsam.export.facts import ABOUT, about, describe, facts_from
-from napari_cellsam.export.outlined import Outlined, build_cells
+from napari_cellsam.export.outlined import Outlined, build_cells, find_axis
 from napari_cellsam.export.output import whole_file
 from napari_cellsam.export.rings import group_rings
 
@@ -122,8 +122,8 @@ def read_rois(path: Path, shape: tuple[int, int] | None = None) -> CellSet:
         with ZipFile(path) as archive:
             own = _about(archive.comment)
             regions = list(_list_regions(archive))
-        stacked = bool(own.get("axis"))
-        return build_cells([_outlined(region, stacked) for region in regions], own, path, shape)
+        axis = own["axis"] if "axis" in own else _axis(regions, path)
+        return build_cells([_outlined(region, axis) for region in regions], own, path, shape, axis)
     except OSError as error:
         raise ImageReadError(f"{path} cannot be read: {error.strerror or error}") from error
     except _BROKEN as error:
@@ -159,11 +159,24 @@ def _list_regions(archive: ZipFile) -> Iterator[ImagejRoi]:
             yield region
 
 
-def _outlined(region: ImagejRoi, stacked: bool) -> Outlined:
+def _axis(regions: list[ImagejRoi], path: Path) -> StackAxis:
+    """Find out what the planes are where the comment is gone, as after ImageJ has saved the regions anew."""
+    times = [_index(region.t_position) for region in regions]
+    return find_axis(times, [_index(region.z_position or region.position) for region in regions], path)
+
+
+def _index(position: int) -> int:
+    """Return the plane of a position, which counts from 1; 0 is all planes, and the region is put into the first."""
+    return max(int(position) - 1, 0)
+
+
+def _outlined(region: ImagejRoi, axis: str) -> Outlined:
     """Return the outlines of a region."""
     values = _values(region.props)
     rings = [np.asarray(ring, float)[:, ::-1] for ring in region.coordinates(multi=True)]
-    return Outlined(rings, values.get("label"), region.position - 1 if stacked else 0, facts_from(values))
+    place = region.t_position if axis == "T" else region.z_position
+    plane = _index(place or region.position) if axis else 0
+    return Outlined(rings, values.get("label"), plane, facts_from(values))
 
 
 def _values(properties: str) -> dict[str, Any]:

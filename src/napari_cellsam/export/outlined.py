@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from napari_cellsam.errors import ImageReadError
-from napari_cellsam.export.cell_set import CellFacts, CellSet
+from napari_cellsam.export.cell_set import CellFacts, CellSet, StackAxis
 from napari_cellsam.export.facts import name_from, pixel_size_from
 from napari_cellsam.export.filling import Polygon, fill_polygons
 from napari_cellsam.memory import check_memory
 
-__all__ = ["Outlined", "build_cells"]
+__all__ = ["Outlined", "build_cells", "find_axis"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +41,11 @@ class Outlined:
 
 
 def build_cells(
-    outlined: Sequence[Outlined], own: Mapping[str, Any], path: Path, shape: tuple[int, int] | None
+    outlined: Sequence[Outlined],
+    own: Mapping[str, Any],
+    path: Path,
+    shape: tuple[int, int] | None,
+    axis: StackAxis = "",
 ) -> CellSet:
     """Fill outlines; cells keep their labels where each has a number of its own, else they are counted.
 
@@ -55,6 +59,8 @@ def build_cells(
         The file.
     shape
         ``(Y, X)`` where the file does not say it; the smallest that holds all cells if None.
+    axis
+        What the planes are where the file does not say it; there are as many as up to the last cell.
 
     Raises
     ------
@@ -63,8 +69,11 @@ def build_cells(
     ImageTooLargeError
         If it is so large that the free memory does not hold it.
     """
-    axis = own.get("axis", "")
-    n_planes = int(own["shape"][0]) if axis else 1
+    axis = own.get("axis", axis)
+    size = tuple(own["shape"][-2:]) if "shape" in own else shape or _extent(outlined, path)
+    stated = own["shape"][0] if axis and "shape" in own else None
+    n_planes = int(stated) if stated is not None else 1 + max((cell.plane for cell in outlined), default=0)
+    check_memory((n_planes * size[0], size[1]), np.uint32().itemsize)
     polygons: list[list[Polygon]] = [[] for _ in range(n_planes)]
     facts = {}
     for cell, label in zip(outlined, _number(outlined), strict=True):
@@ -73,11 +82,23 @@ def build_cells(
         polygons[cell.plane].append((label, cell.rings))
         if cell.facts != CellFacts():
             facts[cell.plane, label] = cell.facts
-    size = tuple(own["shape"][-2:]) if "shape" in own else shape or _extent(polygons[0], path)
-    check_memory((n_planes * size[0], size[1]), np.uint32().itemsize)
     planes = [fill_polygons(shapes, size) for shapes in polygons]
     labels = np.stack(planes) if axis else planes[0]
     return CellSet(labels, axis, facts, (), pixel_size_from(own.get("pixel_size_um")), name_from(own.get("name"), path))
+
+
+def find_axis(times: Iterable[int], depths: Iterable[int], path: Path) -> StackAxis:
+    """Say what the planes are in a file that only says where each cell lies: times or depths, if there are several.
+
+    Raises
+    ------
+    ImageReadError
+        If there are several of both.
+    """
+    several_times, several_depths = len(set(times)) > 1, len(set(depths)) > 1
+    if several_times and several_depths:
+        raise ImageReadError(f"{path} holds cells of several times and depths; give those of one time, or of one depth")
+    return "T" if several_times else "Z" if several_depths else ""
 
 
 def _number(outlined: Sequence[Outlined]) -> list[int]:
@@ -90,9 +111,9 @@ def _number(outlined: Sequence[Outlined]) -> list[int]:
     return list(range(1, len(labels) + 1))
 
 
-def _extent(polygons: Sequence[Polygon], path: Path) -> tuple[int, int]:
-    """Return the smallest shape that holds all polygons."""
-    points = [np.asarray(ring, float).max(0) for _, rings in polygons for ring in rings if len(ring)]
+def _extent(outlined: Sequence[Outlined], path: Path) -> tuple[int, int]:
+    """Return the smallest shape that holds all cells."""
+    points = [np.asarray(ring, float).max(0) for cell in outlined for ring in cell.rings if len(ring)]
     if not points:
         raise ImageReadError(f"{path} holds no cell, and does not say how large the image is")
     height, width = np.ceil(np.max(points, 0)).astype(int).tolist()
