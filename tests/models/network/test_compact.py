@@ -6,6 +6,8 @@ import pytest
 import torch
 from segment_anything.modeling.transformer import Attention
 
+from napari_cellsam.errors import CheckpointError
+from napari_cellsam.models.network.build import build_model
 from napari_cellsam.models.network.compact import CompactCellSam, CompactConfig
 from napari_cellsam.models.network.window_decoder import FewTokensAttention, WindowPrompts, _marks, window_around
 
@@ -177,3 +179,24 @@ def test_tighter_outlines_are_the_same_logits_less_a_shift(model, features):
     torch.testing.assert_close(after, before - 0.75)
     again = CompactCellSam(CompactConfig.from_dict(model.config.to_dict()))
     assert again.masks.shift == model.config.outline_shift == 0.75
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("field", 0),
+        ("field", "x"),
+        ("diameter", None),
+        ("diameter", 0),
+        ("diameter", float("nan")),
+        ("box_score", 5),
+        ("n_queries", 0),
+        ("n_slots", -1),
+        ("width", -1),
+        ("score", {"detector": "x"}),
+        ("unknown", 1),
+    ],
+)
+def test_a_size_that_no_network_can_have_is_refused(tiny_config, name, value):
+    with pytest.raises(CheckpointError, match="no size of the design 'compact'"):
+        build_model("compact", tiny_config.to_dict() | {name: value})

@@ -35,6 +35,7 @@ def build_model(architecture: str, config: dict[str, Any]) -> nn.Module:
             from napari_cellsam.models.network.compact import CompactCellSam, CompactConfig
 
             return CompactCellSam(CompactConfig.from_dict(config))
-    except (KeyError, TypeError, ValueError, AssertionError) as error:  # segment-anything asserts on sizes
+    # segment-anything asserts on sizes, and torch refuses negative ones in its own way
+    except (KeyError, TypeError, ValueError, AssertionError, RuntimeError) as error:
         raise CheckpointError(f"{config} is no size of the design {architecture!r}: {error}") from error
     raise CheckpointError(f"these weights are of the design {architecture!r}; expected cellsam, sam or compact")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any, NamedTuple
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Annotated, Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
+from msgspec import Meta, convert
 from torch import Tensor, nn
 
 from napari_cellsam.models.network.backbone import PyramidBackbone
@@ -24,6 +25,11 @@ _SUREST = 1e-3  # nearer to 0 and 1 shares are not told apart
 _LARGEST_CHANGE = 2.0  # of a logarithm of a side, by one decoder layer
 _LARGEST_EXTENT = 8.0  # logarithm of pixels, far beyond a field: nothing becomes infinite
 _BEFORE = {"n_retouch": 0, "n_slots": 5}  # of models whose files do not say
+
+
+# what the values of a file, which may be anybody's, must lie within
+_Length = Annotated[float, Meta(ge=1, le=8192)]
+_Logit = Annotated[float, Meta(ge=-100, le=100)]
 
 
 @dataclass(frozen=True)
@@ -44,10 +50,10 @@ class CellScore:
         Detector's score from which a box is outlined, where that is below the score that is asked for.
     """
 
-    detector: float = 1.0
-    outline: float = 0.0
-    shift: float = 0.0
-    floor: float = 1.0
+    detector: _Logit = 1.0
+    outline: _Logit = 0.0
+    shift: _Logit = 0.0
+    floor: Annotated[float, Meta(ge=0, le=1)] = 1.0
 
     def of(self, score: float, predicted_iou: float) -> float:
         """Return a cell's score, 0 to 1."""
@@ -112,22 +118,29 @@ class CompactConfig:
     n_tokens: int = 8
     n_hidden: int = 512
     n_retouch: int = 32
-    n_slots: int = 10
-    code_period: float = 64.0
-    field: int = 768
-    diameter: float = 32.0
-    n_queries: int = 1500
-    proposal_floor: float = -4.0
-    box_score: float = 0.4
+    n_slots: Annotated[int, Meta(ge=1, le=1000)] = 10
+    code_period: _Length = 64.0
+    field: Annotated[int, Meta(ge=64, le=8192)] = 768
+    diameter: _Length = 32.0
+    n_queries: Annotated[int, Meta(ge=1, le=100_000)] = 1500
+    proposal_floor: _Logit = -4.0
+    box_score: Annotated[float, Meta(ge=0, le=1)] = 0.4
     score: CellScore = _PLAIN
-    outline_shift: float = 0.0
+    outline_shift: _Logit = 0.0
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> CompactConfig:
-        """Return the config that `to_dict` was made from."""
-        parts = {**_BEFORE, **values, "finder": CellFinderConfig(**values["finder"])}
-        parts["score"] = CellScore(**values.get("score", {}))
-        return cls(**{**parts, "channels": tuple(values["channels"]), "layers": tuple(values["layers"])})
+        """Return the config that `to_dict` was made from.
+
+        Raises
+        ------
+        ValueError
+            If a value is missing or unknown, of a wrong type, or out of range.
+        """
+        names = {entry.name for entry in fields(cls)}
+        if values.keys() - names or {"channels", "layers", "finder"} - values.keys():
+            raise ValueError(f"got {', '.join(values)}; expected {', '.join(sorted(names))}")
+        return convert({**_BEFORE, **values}, cls)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, fit for JSON."""
