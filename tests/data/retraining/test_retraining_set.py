@@ -199,6 +199,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path):
         RetrainingSet.create(tmp_path)
     with pytest.raises(DatasetError, match=r"no dataset.json"):
         RetrainingSet.open(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
 def test_a_data_set_is_not_made_twice(dataset):

@@ -63,6 +63,12 @@ class AddResult:
     notes: tuple[str, ...] = ()
 
 
+def _check_empty(folder: Path) -> None:
+    """Refuse a folder that holds more than the lock of a data set."""
+    if any(child.name != LOCK_NAME for child in folder.iterdir()):
+        raise DatasetError(f"{folder} is not empty; open the data set that is there, or choose another folder")
+
+
 class RetrainingSet:
     """A folder of corrected pictures to learn from; see `open` and `create`.
 
@@ -112,9 +118,9 @@ class RetrainingSet:
             raise OptionError(f"val_share is {val_share}; expected 0 to less than 1")
         make_folder(folder)
         own = cls(folder, Index(val_share=val_share))
+        _check_empty(folder)  # before the lock, whose file would stay in the folder
         with only_writer(folder):
-            if any(child.name != LOCK_NAME for child in folder.iterdir()):
-                raise DatasetError(f"{folder} is not empty; open the data set that is there, or choose another folder")
+            _check_empty(folder)
             write_index(folder, own._index)
         return own
 
