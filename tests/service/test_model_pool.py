@@ -166,6 +166,15 @@ def test_a_model_that_is_added_later_is_offered_and_one_that_is_removed_is_not(a
     pool.close()
 
 
+def test_a_broken_specification_harms_no_other_model(add, loader, folders, caplog):
+    add("a")
+    pool = ModelPool(loader=loader)
+    (folders / "MODELS" / "old.json").write_text('{"name": "old", "brok')
+    assert [info.name for info in pool.infos()] == ["compact", "a"]
+    assert "old.json" in caplog.text
+    pool.close()
+
+
 @pytest.mark.parametrize("tell", [lambda pool: pool.offer("yeast"), ModelPool.infos])
 @pytest.mark.parametrize("names", [(), ("yeast",)])
 def test_a_model_that_is_made_anew_under_its_name_is_loaded_anew(add, loader, names, tell):

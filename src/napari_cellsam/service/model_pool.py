@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from napari_cellsam.errors import ModelNotFoundError
+from napari_cellsam.errors import ModelError, ModelNotFoundError
 from napari_cellsam.models.registry import find_model, list_models
 from napari_cellsam.service.limits import Limits
 from napari_cellsam.service.messages import ModelInfo
@@ -128,7 +128,7 @@ class ModelPool:
         Raises
         ------
         ModelError
-            If a specification is broken; the message names the file.
+            If the specification of a model that was named is broken; the message names the file.
         """
         return tuple(self._info(name, spec) for name, spec in self._look().items())
 
@@ -206,11 +206,15 @@ class _Loading:
 
 
 def _all_specs() -> dict[str, ModelSpec | None]:
-    """Return the models of this machine by name, the default one first."""
-    specs = sorted(list_models(), key=lambda spec: spec.name != _DEFAULT)
+    """Return the models of this machine by name, the default one first; a broken one harms no other."""
+    specs = sorted(list_models(_tell_broken), key=lambda spec: spec.name != _DEFAULT)
     if not specs:
         raise ModelNotFoundError("there is no model on this machine; install napari-cellsam again")
     return {spec.name: spec for spec in specs}
+
+
+def _tell_broken(error: ModelError) -> None:
+    _logger.warning("a model is not offered: %s", error)
 
 
 def _spec_of(name: str) -> ModelSpec | None:
