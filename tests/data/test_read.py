@@ -99,6 +99,16 @@ def test_a_table_that_shows_intensities_leaves_them_as_they_are(tmp_path, colour
     np.testing.assert_array_equal(image.pixels[:, :, 0], indices)
 
 
+def test_what_imagej_shows_as_a_rainbow_are_intensities(tmp_path):
+    rainbow = np.random.default_rng(0).integers(0, 256, (3, 256), np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", GREY, imagej=True, colormap=rainbow.astype(np.uint16) * 257)
+    with tifffile.TiffFile(tmp_path / "a.tif") as file:
+        assert file.pages[0].photometric == tifffile.PHOTOMETRIC.PALETTE
+    image = read_image(tmp_path / "a.tif")
+    assert not image.rgb
+    np.testing.assert_array_equal(image.pixels[:, :, 0], GREY)
+
+
 def test_a_picture_of_one_bit_is_black_and_white(tmp_path):
     PillowImage.fromarray(GREY > 99).save(tmp_path / "a.png")
     np.testing.assert_array_equal(read_image(tmp_path / "a.png").pixels[:, :, 0], np.where(GREY > 99, 255, 0))

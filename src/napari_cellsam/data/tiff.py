@@ -67,7 +67,7 @@ def _as_stack(file: TiffFile, scene: int, path: Path) -> Stack:
     sizes = dict(zip(loader.names, series.get_shape(True), strict=True))
     dtype, load = np.dtype(series.dtype), loader.load
     colour = _is_colour(series) and sizes.get("S") in (3, 4)
-    table = _colours_of(series)
+    table = None if file.is_imagej else _colours_of(series)  # whose tables are looks: rainbows, and what is saturated
     if table is not None and "S" not in sizes and sizes.get("C", 1) == 1:
         colour, dtype, load = True, table.dtype, lambda index: table[loader.load(index)]
     if colour:
@@ -94,8 +94,7 @@ def _is_colour(series: TiffPageSeries) -> bool:
 def _colours_of(series: TiffPageSeries) -> NDArray[np.uint8] | None:
     """Return the colours ``(N, 3)`` that values stand for, or None where the values themselves are the picture.
 
-    The tables of microscopes and ImageJ, grey or coloured, only show intensities: they get brighter, or darker, all the
-    way.
+    The tables of microscopes, grey or coloured, only show intensities: they get brighter, or darker, all the way.
     """
     page = series.keyframe
     if page.photometric != _PALETTE or page.colormap is None:
