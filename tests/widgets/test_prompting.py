@@ -184,16 +184,14 @@ def test_an_answer_does_not_bring_back_a_cell_that_is_gone(session, client):
 
 def test_an_answer_leaves_a_cell_alone_that_was_corrected_meanwhile(session, client):
     click(session, *DISCS[0])
-    click(session, *DISCS[1])
     client.hold()
-    session.prompting.redo_with_model(*DISCS[1])
-    session.correcting.merge(*DISCS[0])
-    session.correcting.merge(*DISCS[1])
-    merged = areas(session)
+    session.prompting.redo_with_model(*DISCS[0])
+    session.correcting.grow(*DISCS[0])
+    grown = areas(session)
     client.release.set()
     session.settle()
-    assert areas(session) == merged
-    assert len(merged) == 1
+    assert areas(session) == grown
+    assert grown[1] > AREA
 
 
 def test_a_deleted_neighbour_gets_nothing_back(session, client, monkeypatch):
