@@ -171,6 +171,20 @@ def test_of_several_clicks_without_an_answer_the_newest_is_taken_back_first(sess
     assert kept == [place < 3 - n_undone for place in range(3)]
 
 
+def test_undoing_what_was_half_done_leaves_an_older_click_to_be_answered(session, client):
+    click(session, *DISCS[0])
+    client.hold()
+    session.prompting.click(*DISCS[1])
+    session.jobs.submit(
+        lambda *_: client.release.wait(), on_done=list, on_error=session.failed, on_taken_back=lambda: True
+    )
+    session.undo()
+    assert session.target.at((), *DISCS[0]) == 0
+    client.release.set()
+    session.settle()
+    assert session.target.at((), *DISCS[1]) != 0
+
+
 def test_an_answer_does_not_bring_back_a_cell_that_is_gone(session, client):
     click(session, 20, 20)
     client.hold()

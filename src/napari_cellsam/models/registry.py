@@ -29,7 +29,6 @@ __all__ = [
     "is_packaged",
     "is_registered",
     "list_models",
-    "registered_names",
     "remove_model",
 ]
 
@@ -61,11 +60,6 @@ def list_models(on_broken: Callable[[ModelError], None] | None = None) -> list[M
                 raise
             on_broken(error)
     return specs
-
-
-def registered_names() -> list[str]:
-    """Return the names of all models, those in the package first, also of those whose specification is broken."""
-    return list(_paths())
 
 
 def is_registered(name: str) -> bool:

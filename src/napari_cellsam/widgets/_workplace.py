@@ -93,7 +93,8 @@ class Workplace:
         if self._session.jobs.take_back() is False:
             self._session.say("Taken back before it was done.")
             return
-        self.quiet()
+        self._session.automatic.cancel()
+        self._session.prompting.accept()  # older questions are still to be answered
         title = self.ledgers.open().undo()
         self._session.say("There is nothing to undo." if title is None else f"Undone: {title}.")
 
