@@ -85,10 +85,18 @@ def test_the_cell_under_the_cursor_is_outlined(hover, session):
 
 def test_nothing_is_outlined_where_the_model_sees_no_cell(hover, session):
     move(hover, session, 5, 90)
-    assert preview(session) is None
+    assert not preview(session).visible
     move(hover, session, *DISCS[0])
     move(hover, session, 5, 90)
     assert not preview(session).visible
+
+
+def test_the_layer_is_there_before_the_first_outline(hover, session):
+    layer = preview(session)
+    assert not layer.visible
+    move(hover, session, *DISCS[0])
+    assert preview(session) is layer
+    assert layer.visible
 
 
 def test_another_cell_takes_the_place_of_the_first(hover, session):
@@ -215,7 +223,7 @@ def test_an_answer_is_not_shown_once_the_cursor_has_gone(hover, session, client)
     hover.left()
     client.release.set()
     session.settle()
-    assert preview(session) is None
+    assert not preview(session).visible
     assert n_asked(client) == 1
 
 

@@ -244,6 +244,7 @@ class HoverPreview:
             self._picture = picture
             self._pace.reset()
             self.hide()
+            self._outline.prepare(session.source)
         elif self._shown is not None and session.has_target:
             place, _ = self._shown
             if session.target.at(place.plane, *place.pixel):  # it is a cell by now

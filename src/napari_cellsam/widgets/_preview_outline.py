@@ -58,9 +58,16 @@ class PreviewOutline:
         """Whether an outline is seen."""
         return self._layer is not None and bool(self._layer.visible)
 
+    def prepare(self, source: ImageSource) -> Shapes:
+        """Return the layer for an image; one that is added draws nothing.
+
+        napari takes up to 150 ms to add it, which is noticed less before the first outline than with it.
+        """
+        return self._layer if self._layer is not None and self._belongs(source) else self._add(source)
+
     def show(self, mask: Mask, source: ImageSource) -> None:
         """Draw the outline of a mask on the planes of an image."""
-        layer = self._layer if self._layer is not None and self._belongs(source) else self._add(source)
+        layer = self.prepare(source)
         layer.data = [(line, "path") for line in _outlines(mask)]
         layer.edge_color = _COLOUR
         layer.edge_width = line_width(self._viewer, source)
@@ -96,6 +103,7 @@ class PreviewOutline:
             self._layer = self._viewer.add_shapes(
                 ndim=2,
                 name=f"{source.layer.name} preview",
+                visible=False,
                 metadata={_MARK: {"preview_of": str(source.layer.unique_id)}},
                 **source.plane_placement,
             )
