@@ -7,7 +7,9 @@ import pytest
 
 from napari_cellsam.data.synthetic import ARCHETYPES, SyntheticPicture, synthesize
 from napari_cellsam.data.synthetic.canvas import Canvas
-from napari_cellsam.data.synthetic.shapes import Blob, Rod
+from napari_cellsam.data.synthetic.glands import add_glands
+from napari_cellsam.data.synthetic.noise import directions
+from napari_cellsam.data.synthetic.shapes import Blob, Rod, random_blob, random_spread
 from napari_cellsam.errors import ImageShapeError, OptionError
 
 
@@ -145,3 +147,36 @@ def test_a_bent_rod_is_as_long_and_wide_as_asked() -> None:
     assert np.count_nonzero(canvas.labels[:, 30]) == pytest.approx(8, abs=1)
     assert rows.max() - 20 > 4  # the tips are bent to one side
     assert rows.min() == pytest.approx(16, abs=1)
+
+
+@pytest.mark.parametrize("angle", [0.0, 0.7, 2.0])
+@pytest.mark.parametrize("spread", [False, True])
+def test_an_outline_lies_along_the_angle_that_is_asked_for(angle: float, spread: bool) -> None:
+    rng = np.random.default_rng(5)
+    blob = random_spread((0, 0), 20, rng, angle).body if spread else random_blob((0, 0), 20, 3.0, 0.0, rng, angle)
+    along, across = (abs(blob.depth(*_towards(angle + turn))[0]) for turn in (0.0, np.pi / 2))
+    assert along < across  # a point between both radii is nearer to the border along the long axis
+
+
+def _towards(angle: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return ``(dy, dx)`` of a point farther from the centre than any outline of radius 20."""
+    return np.array([200 * np.sin(angle)], np.float32), np.array([200 * np.cos(angle)], np.float32)
+
+
+def test_streams_turn_slowly() -> None:
+    angles = directions((200, 200), 50.0, np.random.default_rng(1))
+    turns = np.angle(np.exp(2j * (angles[1:] - angles[:-1]))) / 2  # an axis is the same after half a turn
+    assert angles.std() > 0.3
+    assert np.median(np.abs(turns)) < 0.05
+
+
+def test_the_nuclei_of_a_gland_stand_around_a_gap() -> None:
+    canvas = Canvas((300, 300))
+    gland = add_glands(canvas, 20.0, np.random.default_rng(3))
+    canvas.finish()
+    inside = canvas.labels > 0
+    assert len(canvas.shapes) > 20
+    assert gland.epithelium[inside].mean() > 0.8
+    assert gland.gap[inside].mean() < 0.1
+    assert gland.gap.max() == 1
+    assert not (gland.gap * gland.epithelium > 0.5).any()

@@ -24,9 +24,10 @@ _DRAWN = {
     "phase_rods": (3, 26),
     "fluorescent_rods": (9, 26),
     "phase_yeast": (2, 34),
-    "phase_flat_cells": (2, 44),
-    "brightfield_cells": (2, 36),
-    "histology": (2, 22),
+    "phase_flat_cells": (3, 44),
+    "brightfield_cells": (3, 36),
+    "histology": (3, 22),
+    "immunohistochemistry": (5, 22),
     "immunofluorescence_tissue": (13, 24),
 }
 _REAL = {"floating_cell": "cell", "colon_histology": "immunohistochemistry"}

@@ -13,7 +13,7 @@ import numpy as np
 
 from napari_cellsam.data.synthetic.bacteria import fluorescent_rods, phase_rods
 from napari_cellsam.data.synthetic.culture import brightfield_cells, phase_flat_cells
-from napari_cellsam.data.synthetic.histology import histology
+from napari_cellsam.data.synthetic.histology import histology, immunohistochemistry
 from napari_cellsam.data.synthetic.nuclei import fluorescent_nuclei, immunofluorescence_tissue
 from napari_cellsam.data.synthetic.picture import SyntheticPicture
 from napari_cellsam.data.synthetic.sheets import fluorescent_cells, membrane_tissue
@@ -33,6 +33,7 @@ _PAINTERS: dict[str, _Painter] = {
     "phase_flat_cells": phase_flat_cells,
     "brightfield_cells": brightfield_cells,
     "histology": histology,
+    "immunohistochemistry": immunohistochemistry,
     "immunofluorescence_tissue": immunofluorescence_tissue,
 }
 

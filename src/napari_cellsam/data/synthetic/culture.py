@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from napari_cellsam.data.synthetic.camera import phase_contrast, record, specks
 from napari_cellsam.data.synthetic.canvas import Canvas, Crowd, populate
-from napari_cellsam.data.synthetic.noise import blur, chance, log_uniform, smooth_noise
+from napari_cellsam.data.synthetic.noise import blur, chance, directions, log_uniform, smooth_noise
 from napari_cellsam.data.synthetic.picture import SyntheticPicture
-from napari_cellsam.data.synthetic.places import anywhere, beside, random_crowd
+from napari_cellsam.data.synthetic.places import anywhere, at, beside, random_crowd
 from napari_cellsam.data.synthetic.shapes import Shape, random_blob, random_spread
 from napari_cellsam.data.synthetic.sheets import fill_sheet, nuclei_inside
 
@@ -27,6 +27,8 @@ def _culture(shape: tuple[int, int], diameter: float, spindly: float, rng: np.ra
     if spindly > 1:
         fill_sheet(canvas, diameter, float(rng.uniform(0.5, 0.8)), rng)
         return canvas, canvas.finish(20)
+    # Spindly cells that have grown together lie side by side in streams.
+    streams = directions(shape, diameter * float(rng.uniform(4, 12)), rng) if chance(rng, 0.4 * spindly) else None
 
     def draw(anchor: Shape | None) -> Shape:
         radius = diameter / 2 * math.exp(rng.normal(0, 0.25))
@@ -35,7 +37,8 @@ def _culture(shape: tuple[int, int], diameter: float, spindly: float, rng: np.ra
             radius *= 0.55  # a cell that rounds up looks smaller than its spread neighbours
         centre = anywhere(shape, rng) if anchor is None else beside(anchor, radius * rng.uniform(0.75, 1), rng)
         if flat:
-            return random_spread(centre, radius, rng)
+            angle = None if streams is None else at(streams, centre) + float(rng.normal(0, 0.15))
+            return random_spread(centre, radius, rng, angle)
         return random_blob(centre, radius, math.exp(abs(rng.normal(0, 0.2))), float(rng.uniform(0, 0.1)), rng)
 
     crowd = random_crowd(shape, diameter, 0.9, rng)

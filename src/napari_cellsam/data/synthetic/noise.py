@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["blur", "chance", "log_uniform", "ridges", "smooth_noise", "upsample"]
+__all__ = ["blur", "chance", "directions", "log_uniform", "ridges", "smooth_noise", "upsample"]
 
 Field = NDArray[np.float32]
 
@@ -68,6 +68,11 @@ def smooth_noise(shape: tuple[int, int], scale: float | tuple[float, float], rng
 def ridges(shape: tuple[int, int], scale: float | tuple[float, float], rng: np.random.Generator) -> Field:
     """Return a field in 0-1 that is near 1 along winding lines about ``scale`` pixels apart: fibres."""
     return np.asarray(np.exp(-4 * np.abs(smooth_noise(shape, scale, rng))), np.float32)
+
+
+def directions(shape: tuple[int, int], scale: float, rng: np.random.Generator) -> Field:
+    """Return angles ``(Y, X)`` in radians, from +x towards +y, that turn slowly over ``scale`` pixels: streams."""
+    return np.asarray(0.5 * np.arctan2(smooth_noise(shape, scale, rng), smooth_noise(shape, scale, rng)), np.float32)
 
 
 def blur(image: Field, sigma: float) -> Field:

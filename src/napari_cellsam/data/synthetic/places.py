@@ -5,16 +5,23 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_cellsam.data.synthetic.canvas import Crowd
 from napari_cellsam.data.synthetic.shapes import Rod, Shape
 
-__all__ = ["anywhere", "beside", "beside_rod", "hexagonal", "random_crowd"]
+__all__ = ["anywhere", "at", "beside", "beside_rod", "hexagonal", "random_crowd"]
 
 
 def anywhere(shape: tuple[int, int], rng: np.random.Generator) -> tuple[float, float]:
     """Return a random ``(y, x)``, now and then just outside the picture, so that cells are cut at its border."""
     return float(rng.uniform(-4, shape[0] + 4)), float(rng.uniform(-4, shape[1] + 4))
+
+
+def at(field: NDArray[np.float32], place: tuple[float, float]) -> float:
+    """Return the value of a ``(Y, X)`` field at ``(y, x)``, that of its border for places outside."""
+    y, x = (min(max(int(c), 0), n - 1) for c, n in zip(place, field.shape, strict=True))
+    return float(field[y, x])
 
 
 def beside(anchor: Shape, radius: float, rng: np.random.Generator) -> tuple[float, float]:

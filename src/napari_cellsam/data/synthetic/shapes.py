@@ -172,13 +172,19 @@ class Spread:
 
 
 def random_blob(
-    centre: tuple[float, float], radius: float, aspect: float, roughness: float, rng: np.random.Generator
+    centre: tuple[float, float],
+    radius: float,
+    aspect: float,
+    roughness: float,
+    rng: np.random.Generator,
+    angle: float | None = None,
 ) -> Blob:
-    """Return an ellipse of mean ``radius`` and given ``aspect`` at a random angle, its border swung by ``roughness``.
+    """Return an ellipse of mean ``radius`` and given ``aspect``, its border swung by ``roughness``.
 
-    ``roughness`` is the relative swing of the radius, about 0 (smooth) to 0.3 (irregular).
+    ``roughness`` is the relative swing of the radius, about 0 (smooth) to 0.3 (irregular); ``angle`` is that of the
+    long axis, from +x towards +y in radians, at random by default.
     """
-    turned = _ANGLES - rng.uniform(0, math.pi)
+    turned = _ANGLES - (rng.uniform(0, math.pi) if angle is None else angle)
     a, b = radius * math.sqrt(aspect), radius / math.sqrt(aspect)
     radii = a * b / np.sqrt((b * np.cos(turned)) ** 2 + (a * np.sin(turned)) ** 2)
     if roughness > 0:
@@ -188,10 +194,15 @@ def random_blob(
     return Blob(centre, np.maximum(radii, 1.0).astype(np.float32))
 
 
-def random_spread(centre: tuple[float, float], radius: float, rng: np.random.Generator) -> Spread:
-    """Return a culture cell whose body and arms have about the area of a disc of ``radius``."""
-    aspect = float(rng.uniform(1.0, 3.2))
-    body = random_blob(centre, 0.88 * radius, aspect, float(rng.uniform(0.05, 0.3)), rng)
+def random_spread(
+    centre: tuple[float, float], radius: float, rng: np.random.Generator, angle: float | None = None
+) -> Spread:
+    """Return a culture cell whose body and arms have about the area of a disc of ``radius``.
+
+    One that lies along an ``angle`` (as for `random_blob`) is longer than one that has none.
+    """
+    aspect = float(rng.uniform(1.0, 3.2) if angle is None else rng.uniform(2.0, 5.0))
+    body = random_blob(centre, 0.88 * radius, aspect, float(rng.uniform(0.05, 0.3)), rng, angle)
     n_arms = int(rng.integers(0, 5))
     longest = math.atan2(*_tip(body))
     arms = []
