@@ -78,7 +78,7 @@ def train(  # noqa: PLR0913 - each argument is an option of the command
         _calibrate(model, data)
     path = out / "compact.safetensors"
     save_release(model, path)
-    typer.echo(f"wrote {path}; use it with --model {path}, or name it with: napari-cellsam models add")
+    typer.echo(f"wrote {path}; use it with --model {path}, or name it with: napari-cellsam models add {path} NAME")
 
 
 def _factor(text: str) -> tuple[str, float]:
