@@ -192,16 +192,27 @@ def test_what_was_exported_is_imported(run, labels, tmp_path, name):
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "again.tif"), tifffile.imread(labels))
 
 
+_OUTLINE = (
+    '{"type": "FeatureCollection", "features": [{"type": "Feature", "properties": {}, "geometry": '
+    '{"type": "Polygon", "coordinates": [[[1, 1], [4, 1], [4, 3], [1, 3], [1, 1]]]}}]}'
+)
+
+
 def test_the_image_gives_its_size_to_outlines_that_do_not_know_it(run, tmp_path, picture):
     imwrite(tmp_path / "a.png", picture)
-    (tmp_path / "a.geojson").write_text(
-        '{"type": "FeatureCollection", "features": [{"type": "Feature", "properties": {}, "geometry": '
-        '{"type": "Polygon", "coordinates": [[[1, 1], [4, 1], [4, 3], [1, 3], [1, 1]]]}}]}'
-    )
-    assert run("import", tmp_path / "a.geojson", "--image", tmp_path / "a.png", "-o", tmp_path / "b.tif").code == 0
+    (tmp_path / "a.geojson").write_text(_OUTLINE)
+    ended = run("import", tmp_path / "a.geojson", "--image", tmp_path / "a.png", "-o", tmp_path / "b.tif")
+    assert (ended.code, ended.err) == (0, "")
     expected = np.zeros(picture.shape, int)
     expected[1:3, 1:4] = 1
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "b.tif"), expected)
+
+
+def test_a_size_that_nobody_knows_is_told(run, tmp_path):
+    (tmp_path / "a.geojson").write_text(_OUTLINE)
+    ended = run("import", tmp_path / "a.geojson", "-o", tmp_path / "b.tif")
+    assert ended.code == 0
+    assert "b.tif ends at the last cell, 3 x 4. Give the image with --image." in ended.err
 
 
 def test_the_image_of_other_cells_is_refused(run, labels, tmp_path):

@@ -183,3 +183,10 @@ def import_cells(
     FORMATS["tiff"].write(output, cells, overwrite)
     n_cells = sum(len(used_labels(plane)) for _, plane in cells.planes())
     typer.echo(f"{file}: {'1 cell' if n_cells == 1 else f'{n_cells:,} cells'} -> {output}")
+    if not cells.size_known:
+        height, width = cells.shape
+        typer.echo(
+            f"{file} does not say how large its image is: {output.name} ends at the last cell, {height} x {width}. "
+            "Give the image with --image.",
+            err=True,
+        )

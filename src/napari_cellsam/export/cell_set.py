@@ -66,6 +66,8 @@ class CellSet:
     name
         What the cells are of: the name of the image, without ending. What cannot be in the name of a file becomes
         ``_``, because files are called by it and it may come out of a file of anybody's.
+    size_known
+        Whether the shape is the image's; if not, it is the smallest that holds all cells.
 
     Notes
     -----
@@ -78,6 +80,7 @@ class CellSet:
     images: tuple[Image, ...] = ()
     pixel_size_um: tuple[float, float] | None = None
     name: str = "cells"
+    size_known: bool = True
     _rings: dict[int, Rings] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:

@@ -84,7 +84,8 @@ def build_cells(
             facts[cell.plane, label] = cell.facts
     planes = [fill_polygons(shapes, size) for shapes in polygons]
     labels = np.stack(planes) if axis else planes[0]
-    return CellSet(labels, axis, facts, (), pixel_size_from(own.get("pixel_size_um")), name_from(own.get("name"), path))
+    pixel_size, name = pixel_size_from(own.get("pixel_size_um")), name_from(own.get("name"), path)
+    return CellSet(labels, axis, facts, (), pixel_size, name, size_known="shape" in own or shape is not None)
 
 
 def find_axis(times: Iterable[int], depths: Iterable[int], path: Path) -> StackAxis:
