@@ -56,6 +56,11 @@ def test_only_the_first_steps_are_done_if_wanted(journal, tmp_path):
     assert np.unique(read_cells(tmp_path / "day 1_labels.tif").labels).tolist() == [0, 1]
 
 
+def test_more_steps_than_there_are_is_told(journal, tmp_path, capsys):
+    ended(0, ["replay", journal, "-o", tmp_path, "--steps", 40])
+    assert "has only 2 steps" in capsys.readouterr().err
+
+
 def test_the_steps_are_listed(journal, capsys):
     ended(0, ["replay", journal, "--list"])
     lines = capsys.readouterr().out.splitlines()

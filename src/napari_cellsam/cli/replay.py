@@ -21,7 +21,7 @@ def replay(
     formats: Annotated[
         list[str] | None, typer.Option("--format", "-f", help="Format to write, as for export; may be repeated.")
     ] = None,
-    steps: Annotated[int | None, typer.Option(min=0, help="Only the first so many steps; all if left out.")] = None,
+    steps: Annotated[int | None, typer.Option(min=0, help="Only so many entries of --list; all if left out.")] = None,
     listed: Annotated[bool, typer.Option("--list", help="List the steps, and write nothing.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there already.")] = False,
 ) -> None:
@@ -44,6 +44,8 @@ def replay(
     )
     for _, path in export_cells(cells, output, names, overwrite):
         typer.echo(f"{len(replayed.steps)} steps, {len(replayed.cells)} cells -> {path}")
+    if steps is not None and len(replayed.steps) < steps:
+        typer.echo(f"note: {journal} has only {len(replayed.steps)} steps", err=True)
     n_lost = journal.stat().st_size - replayed.summary.n_bytes
     if n_lost:
         typer.echo(f"note: the last {n_lost} bytes of {journal} are of a step that was never finished", err=True)
