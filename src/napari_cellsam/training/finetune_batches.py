@@ -19,9 +19,6 @@ from napari_cellsam.training.lessons import known_labels
 
 __all__ = ["FinetuneBatches", "lesson", "synthetic_pictures"]
 
-_TRIES = 8
-_LEAST_KNOWN = 0.02  # share of a crop; of less it is drawn again
-
 
 def lesson(picture: RetrainingPicture) -> Picture:
     """Prepare a corrected picture: its labels are -1 where nothing is known."""
@@ -35,7 +32,7 @@ def synthetic_pictures(seed: int, n_each: int = 3) -> list[Picture]:
 
 
 class FinetuneBatches:
-    """Draws the crops of each step.
+    """Draws the crops of each step, where something is known.
 
     Parameters
     ----------
@@ -66,11 +63,7 @@ class FinetuneBatches:
         if self.others and rng.random() < self.options.synthetic_share:
             return draw_crop(self.others[rng.integers(len(self.others))], self.options, rng)
         picture = self.pictures[rng.choice(len(self.pictures), p=self._weights)]
-        for _ in range(_TRIES):
-            crop, labels = draw_crop(picture, self.options, rng)
-            if float((labels >= 0).float().mean()) >= _LEAST_KNOWN:
-                break
-        return crop, labels
+        return draw_crop(picture, self.options, rng)
 
 
 def _n_known(picture: Picture) -> int:
