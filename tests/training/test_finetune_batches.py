@@ -71,10 +71,14 @@ def test_every_crop_shows_the_little_that_is_known_of_a_large_picture(place):
     assert (batches.draw(0).labels > 0).flatten(1).any(1).all()
 
 
-def test_pictures_without_a_cell_are_left_out():
-    blank = replace(disc_picture(1), labels=np.zeros((128, 128), np.uint32))
-    batches = FinetuneBatches([lesson(blank), lesson(disc_picture(2))], [lesson(blank)], CROPS, 1)
-    assert (len(batches.pictures), len(batches.others)) == (1, 0)
+def test_pictures_without_a_cell_are_learned_from_at_the_scale_of_the_others():
+    blank = lesson(replace(disc_picture(1), labels=np.zeros((128, 128), np.uint32)))
+    cells = lesson(disc_picture(2))
+    batches = FinetuneBatches([blank, cells], [blank], replace(CROPS, synthetic_share=0.0), 60)
+    assert [picture.diameter for picture in batches.pictures] == [cells.diameter] * 2
+    n_blank = int((~(batches.draw(0).labels > 0).flatten(1).any(1)).sum())
+    assert 15 < n_blank < 45
+    assert batches.others == []  # nothing says at which scale
 
 
 def test_synthetic_pictures_are_of_every_kind_and_the_same_again():

@@ -37,7 +37,7 @@ class FinetuneBatches:
     Parameters
     ----------
     pictures
-        To learn from.
+        To learn from. One without a cell shows what none is, at the scale of the others.
     others
         To be seen now and then.
     options
@@ -47,8 +47,7 @@ class FinetuneBatches:
     """
 
     def __init__(self, pictures: Sequence[Picture], others: Sequence[Picture], options: CropOptions, batch: int):
-        self.pictures = [picture for picture in pictures if picture.diameter > 0]
-        self.others = [picture for picture in others if picture.diameter > 0]
+        self.pictures, self.others = _scaled(pictures), _scaled(others)
         self.options, self.batch = options, batch
         sizes = np.array([_n_known(picture) for picture in self.pictures], float) ** 0.5
         self._weights = sizes / sizes.sum()
@@ -64,6 +63,15 @@ class FinetuneBatches:
             return draw_crop(self.others[rng.integers(len(self.others))], self.options, rng)
         picture = self.pictures[rng.choice(len(self.pictures), p=self._weights)]
         return draw_crop(picture, self.options, rng)
+
+
+def _scaled(pictures: Sequence[Picture]) -> list[Picture]:
+    """Return pictures with a diameter: those without a cell get the others' median one. None where none has a cell."""
+    diameters = [picture.diameter for picture in pictures if picture.diameter > 0]
+    if not diameters:
+        return []
+    usual = float(np.median(diameters))
+    return [picture if picture.diameter > 0 else replace(picture, diameter=usual) for picture in pictures]
 
 
 def _n_known(picture: Picture) -> int:
