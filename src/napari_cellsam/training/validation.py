@@ -109,12 +109,13 @@ def scored_cells(
     model, entries
         As in `counts_by_source`.
     lowest
-        Detector's score from which boxes are outlined: low, so that doubtful cells are seen too.
+        Score from which cells are kept: low, so that doubtful ones are seen too.
 
     Returns
     -------
     tuple of NDArray
-        ``(N,)`` each: detector's score, predicted IoU, and best IoU with a true cell.
+        ``(N,)`` each: score as the model gives it (the detector's, unless its `CellScore` joins it with the predicted
+        IoU), predicted IoU, and best IoU with a true cell.
     """
     options = SegmentOptions(box_score=lowest, score_rule="fixed", min_predicted_iou=0.0)
     parts = []
