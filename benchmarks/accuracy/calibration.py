@@ -2,11 +2,12 @@
 
 Usage: python benchmarks/accuracy/calibration.py FOLDER [--model compact] [--split val] [--iou 0.6]
 
-FOLDER is a data set as `napari-cellsam train` takes it. Cells are found with a low cut of the detector's score, so that
-doubtful ones are seen too, and sorted by the score, by the predicted IoU, and by the product of both. Printed are, for
-each tenth of a score's range: how many cells have it, their mean score, and the share of them that are right (that have
-an IoU of at least 0.6 with a true cell of their own); and the expected calibration error (Guo et al., ICML 2017). For
-the predicted IoU, the column holds the mean of the true one instead, 0 for cells that are none.
+FOLDER is a data set as `napari-cellsam train` takes it. Cells are found with a low cut of their score, so that doubtful
+ones are seen too, and sorted by the score as the model gives it, and by the predicted IoU. The score is the detector's,
+or of detector and predicted IoU where weights that join them were fitted (`CellScore`). Printed are, for each tenth of
+a score's range: how many cells have it, their mean score, and the share of them that are right (that have an IoU of at
+least 0.6 with a true cell of their own); and the expected calibration error (Guo et al., ICML 2017). For the predicted
+IoU, the column holds the mean of the true one instead, 0 for cells that are none.
 """
 
 from __future__ import annotations
@@ -51,8 +52,7 @@ def main(
     """Print the tables, over all cells."""
     score, quality, true = scored_cells(load_model(model, device), list_entries(folder, split))
     right = (true >= iou).astype(float)
-    print(table("detector's score", score, right))
-    print(table("score times predicted IoU", score * quality, right))
+    print(table("score of the cell", score, right))
     print(table("predicted IoU, beside the true one", quality, true))
 
 

@@ -25,6 +25,7 @@ from napari_cellsam.data.dataset import list_entries
 from napari_cellsam.data.read import read_image
 from napari_cellsam.engine import Model, load_model
 from napari_cellsam.export.label_tiff import read_labels
+from napari_cellsam.labels import relabel_sequential
 from napari_cellsam.training.validation import click_centres
 from napari_cellsam.types import Image, Mask, Prompt
 
@@ -91,8 +92,8 @@ def click_ious(model: Model, image: Image, labels: NDArray[Any], numbers: NDArra
 
 def box_ious(model: Model, image: Image, labels: NDArray[Any], numbers: NDArray[Any]) -> list[float]:
     """Return the IoU of cells that are asked for by their true boxes."""
-    places = ndimage.find_objects(labels.astype(np.int32))
-    slices = [places[number - 1] for number in numbers]
+    places = ndimage.find_objects(relabel_sequential(labels).astype(np.int32))  # numbers may be up to 2**32
+    slices = [places[index] for index in np.searchsorted(np.unique(labels[labels > 0]), numbers)]
     prompts = [Prompt(box=(s[0].start, s[1].start, s[0].stop - 1, s[1].stop - 1)) for s in slices]
     answers = model.segment_prompts(image, prompts)
     return [Clicking(labels == n, (0, 0)).take(answer) for n, answer in zip(numbers, answers, strict=True)]

@@ -30,6 +30,7 @@ from napari_cellsam.data.prepare import prepare
 from napari_cellsam.data.read import read_image
 from napari_cellsam.engine import load_model
 from napari_cellsam.export.label_tiff import read_labels
+from napari_cellsam.labels import relabel_sequential
 from napari_cellsam.types import Image
 
 _RIGHT = 0.6  # IoU
@@ -56,6 +57,8 @@ def failures_of(true: Labels, found: Labels) -> tuple[list[Failure], int]:
     """Return the cells of ``(Y, X)`` labels that a model got wrong, and the number of outlines that it invented."""
     from scipy.ndimage import find_objects
 
+    numbers = np.unique(true[true > 0])
+    true, found = relabel_sequential(true), relabel_sequential(found)  # numbers may be anything up to 2**32
     shared = np.zeros((int(true.max()) + 1, int(found.max()) + 1), np.int64)
     np.add.at(shared, (true, found), 1)
     areas, outlines = shared.sum(1), shared.sum(0)
@@ -66,9 +69,9 @@ def failures_of(true: Labels, found: Labels) -> tuple[list[Failure], int]:
     result = []
     for i, box in enumerate(find_objects(true.astype(np.int32))):
         best = float(iou[i].max(initial=0))
-        if box is not None and best < _RIGHT:
+        if best < _RIGHT:
             kind = _kind(both[i], areas[i + 1], outlines[1:], covers[i], covers.sum(0))
-            result.append(Failure(kind, best, i + 1, box, int(areas[i + 1])))
+            result.append(Failure(kind, best, int(numbers[i]), box, int(areas[i + 1])))
     return result, invented
 
 

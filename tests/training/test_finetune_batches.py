@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 from tests.training.teaching import disc_picture
 
@@ -54,17 +55,30 @@ def test_a_share_of_the_crops_is_of_other_pictures():
     assert not (none < 0).any()
 
 
-def test_crops_of_which_nothing_is_known_are_drawn_again():
+def test_crops_are_drawn_where_something_is_known():
     picture = lesson(in_part(disc_picture(1, side=256, n_cells=64), slice(0, 40)))
     labels = FinetuneBatches([picture], [], replace(CROPS, synthetic_share=0.0), 100).draw(0).labels
     useful = (labels >= 0).float().mean((1, 2)) >= 0.02
     assert useful.float().mean() > 0.9
 
 
-def test_pictures_without_a_cell_are_left_out():
-    blank = replace(disc_picture(1), labels=np.zeros((128, 128), np.uint32))
-    batches = FinetuneBatches([lesson(blank), lesson(disc_picture(2))], [lesson(blank)], CROPS, 1)
-    assert (len(batches.pictures), len(batches.others)) == (1, 0)
+@pytest.mark.parametrize("place", [np.s_[500:512, 300:314], np.s_[:12, :12]])
+def test_every_crop_shows_the_little_that_is_known_of_a_large_picture(place):
+    picture = lesson(disc_picture(1, side=1024, n_cells=32**2))
+    known = np.full_like(picture.labels, -1)
+    known[place] = 1  # a cell: what lies beyond the picture is 0, and does not count
+    batches = FinetuneBatches([replace(picture, labels=known)], [], replace(CROPS, synthetic_share=0.0), 100)
+    assert (batches.draw(0).labels > 0).flatten(1).any(1).all()
+
+
+def test_pictures_without_a_cell_are_learned_from_at_the_scale_of_the_others():
+    blank = lesson(replace(disc_picture(1), labels=np.zeros((128, 128), np.uint32)))
+    cells = lesson(disc_picture(2))
+    batches = FinetuneBatches([blank, cells], [blank], replace(CROPS, synthetic_share=0.0), 60)
+    assert [picture.diameter for picture in batches.pictures] == [cells.diameter] * 2
+    n_blank = int((~(batches.draw(0).labels > 0).flatten(1).any(1)).sum())
+    assert 15 < n_blank < 45
+    assert batches.others == []  # nothing says at which scale
 
 
 def test_synthetic_pictures_are_of_every_kind_and_the_same_again():

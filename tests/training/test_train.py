@@ -13,6 +13,7 @@ from napari_cellsam.models.network.compact import CompactCellSam, CompactConfig
 from napari_cellsam.models.weights import Network
 from napari_cellsam.training.checkpoint import read_checkpoint
 from napari_cellsam.training.crops import CropOptions
+from napari_cellsam.training.objective import losses
 from napari_cellsam.training.release import averaged_model, save_release
 from napari_cellsam.training.train import TrainOptions, _learn, _optimizer, _schedule, train
 
@@ -72,6 +73,24 @@ def test_the_second_stage_changes_neck_and_masks_only(options, tiny_compact):
     _learn(run, (pictures, labels), options, share=0.1)
     changed = {name for name, tensor in states(tiny_compact).items() if not torch.equal(tensor, before[name])}
     assert any(name.startswith("backbone.") for name in changed)
+
+
+def test_a_gradient_that_is_no_number_changes_nothing(options, tiny_compact, monkeypatch):
+    from napari_cellsam.training.checkpoint import Run
+
+    def broken(*args, **kwargs):
+        parts = losses(*args, **kwargs)
+        next(iter(parts.values())).register_hook(lambda gradient: gradient * float("nan"))
+        return parts
+
+    run = Run(tiny_compact, tiny_compact, _optimizer(tiny_compact, 1e-2))
+    labels = torch.zeros(2, 64, 64, dtype=torch.int32)
+    labels[:, 10:40, 10:40] = 1
+    before = {name: weight.detach().clone() for name, weight in tiny_compact.named_parameters()}
+    monkeypatch.setattr("napari_cellsam.training.train.losses", broken)
+    parts = _learn(run, ((torch.rand(2, 3, 64, 64) * 255).byte(), labels), options, share=0.1)
+    assert parts and np.isfinite(list(parts.values())).all()
+    assert all(torch.equal(weight, before[name]) for name, weight in tiny_compact.named_parameters())
 
 
 def test_the_learning_rate_warms_up_and_falls_in_both_stages():

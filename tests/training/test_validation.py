@@ -97,6 +97,14 @@ def test_one_click_per_cell_gives_one_iou_per_cell(two_squares: Path) -> None:
     np.testing.assert_allclose(ious[two_squares.name], [1.0, 1.0])
 
 
+def test_cells_are_clicked_whatever_their_numbers() -> None:
+    labels = np.zeros((20, 20), np.uint32)
+    labels[3:8, 3:8], labels[12:17, 10:15] = 3_000_000_000, 1_500_000_000
+    numbers, centres = click_centres(labels)
+    assert numbers.tolist() == [1_500_000_000, 3_000_000_000]
+    np.testing.assert_array_equal(centres, [[14, 12], [5, 5]])
+
+
 def test_a_click_goes_to_the_innermost_point_even_where_the_centroid_is_outside() -> None:
     labels = np.zeros((20, 20), int)
     labels[2:18, 2:6] = labels[14:18, 2:18] = 4  # an L

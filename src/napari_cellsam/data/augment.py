@@ -15,6 +15,7 @@ from torch import Tensor
 __all__ = ["AugmentOptions", "crop_at_random", "damage", "mix_channels"]
 
 _MARGIN = 8  # pixels around a crop that take part in interpolation and averaging
+_WITHIN = 0.9  # of half a square's side: as far from its middle may lie what it is to show
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def crop_at_random(
     channels
         ``(C, Y, X)`` picture.
     labels
-        ``(Y, X)`` cells.
+        ``(Y, X)`` cells; -1 where nothing is known. Where that is so, the result shows something that is known.
     side
         Pixels along the result.
     zoom
@@ -70,10 +71,8 @@ def crop_at_random(
     tuple of Tensor
         Picture ``(C, side, side)`` float32 in 0-1 and labels ``(side, side)`` int32; outside the picture both are 0.
     """
-    height, width = labels.shape
     matrix = _random_turn(rng) / zoom * (side / 2)
-    reach = np.minimum(np.abs(matrix).sum(1), (width / 2, height / 2))  # x, y: keep the square on the picture
-    centre = _draw_centre(labels, reach, rng)
+    centre = _draw_centre(labels, matrix, rng)
     # Only what the square can touch is worked on: large pictures would cost most of the time otherwise.
     low = np.maximum(np.floor(centre - np.abs(matrix).sum(1)) - _MARGIN, 0).astype(int)
     high = np.ceil(centre + np.abs(matrix).sum(1)).astype(int) + _MARGIN
@@ -100,21 +99,47 @@ def crop_at_random(
 
 
 def _draw_centre(
-    labels: NDArray[np.int32], reach: NDArray[np.float64], rng: np.random.Generator
+    labels: NDArray[np.int32], matrix: NDArray[np.float64], rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    """Return the ``(x, y)`` middle of a crop that reaches so far; half of them lie on a cell.
+    """Return the ``(x, y)`` middle of a crop whose square a matrix spans; half of them lie on a cell.
 
-    Otherwise sparse pictures would teach background only.
+    Otherwise sparse pictures would teach background only. Where a part of the picture is unknown, the others lie on
+    what is known.
     """
-    height, width = labels.shape
-    centre = np.array([rng.uniform(reach[0], width - reach[0]), rng.uniform(reach[1], height - reach[1])])
-    if rng.random() < 0.5:
-        at = rng.integers(0, labels.size, 64)
-        hits = at[labels.reshape(-1)[at] > 0]
-        if len(hits):
-            chosen = np.array([hits[0] % width, hits[0] // width], float)
-            centre = np.clip(chosen, reach, np.array([width, height]) - reach)
-    return centre
+    size = np.array(labels.shape[::-1])
+    reach = np.minimum(np.abs(matrix).sum(1), size / 2)  # x, y: keep the square on the picture
+    centre = rng.uniform(reach, size - reach)
+    on_cell = rng.random() < 0.5
+    if labels.min() < 0:
+        chosen = _pixel_from(labels, 1, rng) if on_cell else None
+        chosen = _pixel_from(labels, 0, rng) if chosen is None else chosen
+        return centre if chosen is None else _nearest_centre(chosen, np.clip(chosen, reach, size - reach), matrix)
+    chosen = _some_pixel_from(labels, 1, rng) if on_cell else None
+    return centre if chosen is None else np.clip(chosen, reach, size - reach)
+
+
+def _some_pixel_from(labels: NDArray[np.int32], least: int, rng: np.random.Generator) -> NDArray[np.float64] | None:
+    """Return the ``(x, y)`` of a pixel with such a label or a higher one; None if a few tries find none."""
+    at = rng.integers(0, labels.size, 64)
+    hits = at[labels.reshape(-1)[at] >= least]
+    return np.array(divmod(int(hits[0]), labels.shape[1])[::-1], float) if len(hits) else None
+
+
+def _pixel_from(labels: NDArray[np.int32], least: int, rng: np.random.Generator) -> NDArray[np.float64] | None:
+    """Return the ``(x, y)`` of a pixel with such a label or a higher one; None if there is none."""
+    chosen = _some_pixel_from(labels, least, rng)
+    if chosen is not None:
+        return chosen
+    found = np.flatnonzero(labels >= least)
+    return np.array(divmod(int(rng.choice(found)), labels.shape[1])[::-1], float) if len(found) else None
+
+
+def _nearest_centre(
+    pixel: NDArray[np.float64], wanted: NDArray[np.float64], matrix: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the middle nearest to a wanted one, of a square that shows a pixel."""
+    away = np.abs(np.linalg.solve(matrix, pixel + 0.5 - wanted)).max()  # in halves of the square's side
+    return wanted if away <= _WITHIN else pixel + 0.5 + (wanted - pixel - 0.5) * (_WITHIN / away)
 
 
 def _random_turn(rng: np.random.Generator) -> NDArray[np.float64]:

@@ -19,9 +19,6 @@ from napari_cellsam.training.lessons import known_labels
 
 __all__ = ["FinetuneBatches", "lesson", "synthetic_pictures"]
 
-_TRIES = 8
-_LEAST_KNOWN = 0.02  # share of a crop; of less it is drawn again
-
 
 def lesson(picture: RetrainingPicture) -> Picture:
     """Prepare a corrected picture: its labels are -1 where nothing is known."""
@@ -35,12 +32,12 @@ def synthetic_pictures(seed: int, n_each: int = 3) -> list[Picture]:
 
 
 class FinetuneBatches:
-    """Draws the crops of each step.
+    """Draws the crops of each step, where something is known.
 
     Parameters
     ----------
     pictures
-        To learn from.
+        To learn from. One without a cell shows what none is, at the scale of the others.
     others
         To be seen now and then.
     options
@@ -50,8 +47,7 @@ class FinetuneBatches:
     """
 
     def __init__(self, pictures: Sequence[Picture], others: Sequence[Picture], options: CropOptions, batch: int):
-        self.pictures = [picture for picture in pictures if picture.diameter > 0]
-        self.others = [picture for picture in others if picture.diameter > 0]
+        self.pictures, self.others = _scaled(pictures), _scaled(others)
         self.options, self.batch = options, batch
         sizes = np.array([_n_known(picture) for picture in self.pictures], float) ** 0.5
         self._weights = sizes / sizes.sum()
@@ -66,11 +62,16 @@ class FinetuneBatches:
         if self.others and rng.random() < self.options.synthetic_share:
             return draw_crop(self.others[rng.integers(len(self.others))], self.options, rng)
         picture = self.pictures[rng.choice(len(self.pictures), p=self._weights)]
-        for _ in range(_TRIES):
-            crop, labels = draw_crop(picture, self.options, rng)
-            if float((labels >= 0).float().mean()) >= _LEAST_KNOWN:
-                break
-        return crop, labels
+        return draw_crop(picture, self.options, rng)
+
+
+def _scaled(pictures: Sequence[Picture]) -> list[Picture]:
+    """Return pictures with a diameter: those without a cell get the others' median one. None where none has a cell."""
+    diameters = [picture.diameter for picture in pictures if picture.diameter > 0]
+    if not diameters:
+        return []
+    usual = float(np.median(diameters))
+    return [picture if picture.diameter > 0 else replace(picture, diameter=usual) for picture in pictures]
 
 
 def _n_known(picture: Picture) -> int:

@@ -205,8 +205,9 @@ def _learn(run: Run, batch: Sequence[Tensor], options: TrainOptions, share: floa
     total = torch.stack(list(parts.values())).sum() if parts else None
     if total is not None and bool(torch.isfinite(total)):
         total.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 8.0)
-        run.optimizer.step()
+        norm = nn.utils.clip_grad_norm_(model.parameters(), 8.0)
+        if bool(norm.isfinite()):  # a finite loss may have a gradient that is not: it would end all weights
+            run.optimizer.step()
     run.optimizer.zero_grad(set_to_none=True)
     run.step += 1
     run.follow(min(_EMA, (1 + run.step) / (10 + run.step)))

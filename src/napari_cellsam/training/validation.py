@@ -12,6 +12,7 @@ from napari_cellsam.data.dataset import DatasetEntry
 from napari_cellsam.data.read import read_image
 from napari_cellsam.errors import DatasetError
 from napari_cellsam.export.label_tiff import read_labels
+from napari_cellsam.labels import relabel_sequential
 from napari_cellsam.metrics.matching import Counts, find_overlaps, match_overlaps
 from napari_cellsam.models.network.compact import CellScore
 from napari_cellsam.types import Prompt, SegmentOptions
@@ -108,12 +109,13 @@ def scored_cells(
     model, entries
         As in `counts_by_source`.
     lowest
-        Detector's score from which boxes are outlined: low, so that doubtful cells are seen too.
+        Score from which cells are kept: low, so that doubtful ones are seen too.
 
     Returns
     -------
     tuple of NDArray
-        ``(N,)`` each: detector's score, predicted IoU, and best IoU with a true cell.
+        ``(N,)`` each: score as the model gives it (the detector's, unless its `CellScore` joins it with the predicted
+        IoU), predicted IoU, and best IoU with a true cell.
     """
     options = SegmentOptions(box_score=lowest, score_rule="fixed", min_predicted_iou=0.0)
     parts = []
@@ -144,15 +146,14 @@ def click_centres(labels: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArr
     """Return the cells' numbers ``(N,)`` and their innermost points ``(N, 2)``, where a person would click."""
     from scipy.ndimage import distance_transform_edt, find_objects
 
-    numbers, centres = [], []
-    for index, box in enumerate(find_objects(labels.astype(np.int32))):
-        if box is None:
-            continue
-        depth = distance_transform_edt(np.pad(labels[box] == index + 1, 1))[1:-1, 1:-1]
+    numbers = np.unique(labels[labels > 0])
+    dense = relabel_sequential(labels)  # numbers may be anything up to 2**32
+    centres = []
+    for index, box in enumerate(find_objects(dense.astype(np.int32))):
+        depth = distance_transform_edt(np.pad(dense[box] == index + 1, 1))[1:-1, 1:-1]
         y, x = np.unravel_index(int(depth.argmax()), depth.shape)
-        numbers.append(index + 1)
         centres.append((box[0].start + y, box[1].start + x))
-    return np.array(numbers, np.int64), np.array(centres, np.float32).reshape(-1, 2)
+    return numbers.astype(np.int64), np.array(centres, np.float32).reshape(-1, 2)
 
 
 def _read(entries: Iterable[DatasetEntry]) -> Iterator[tuple[DatasetEntry, Image, NDArray[np.integer]]]:

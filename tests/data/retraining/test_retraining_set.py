@@ -168,6 +168,17 @@ def test_a_group_is_never_divided(dataset):
     assert {p.group for p in dataset.pictures("train")} == {"g0", "g1"}
 
 
+@pytest.mark.parametrize("moved", [0, 2])
+def test_a_picture_whose_file_is_renamed_stays_in_its_split(dataset, moved):
+    for number in (1, 2):
+        assert dataset.add(picture_of(number, group=f"p{number}.tif")).split == "train"
+    renamed = dataset.add(picture_of(1, moved=moved, name="renamed.tif", group="renamed.tif"))
+    assert (renamed.split, dataset.splits["renamed.tif"]) == ("train", "train")
+    assert not any("moved" in note for note in renamed.notes)
+    judge = dataset.add(picture_of(3, group="p3.tif", split="val"))
+    assert judge.split == dataset.add(picture_of(3, name="copy.tif", group="copy.tif")).split == "val"
+
+
 def test_a_split_can_be_asked_for_but_not_against_the_groups(dataset):
     assert dataset.add(picture_of(1, group="g", split="val")).split == "val"
     with pytest.raises(DatasetError, match="'g' is in split 'val' and stays there"):

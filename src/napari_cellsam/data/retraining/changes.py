@@ -123,8 +123,10 @@ def find_entry(index: Index, picture: str) -> Entry:
     return found[0]
 
 
-def choose_split(index: Index, group: str, wanted: Split | None) -> Split:
+def choose_split(index: Index, group: str, wanted: Split | None, before: Entry | None = None) -> Split:
     """Return what a group is for: what it was for, what is wanted, or what the share of groups asks for.
+
+    A new group of a picture that is there already, because its file was renamed, is for what the picture was for.
 
     Raises
     ------
@@ -137,4 +139,5 @@ def choose_split(index: Index, group: str, wanted: Split | None) -> Split:
             f"the group {group!r} is in split {known!r} and stays there, so that no model is judged on what it has "
             f"seen; got {wanted!r}"
         )
-    return known or wanted or split_of_next(list(index.splits.values()), index.val_share)
+    earlier = index.splits.get(before.group) if before else None
+    return known or wanted or earlier or split_of_next(list(index.splits.values()), index.val_share)

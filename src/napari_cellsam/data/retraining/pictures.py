@@ -81,7 +81,8 @@ class Corrected:
         The file or experiment that it comes from: all pictures of a group are in the same split. None: that of an
         earlier version in the data set, or else the name.
     split
-        What a new group is for; None leaves it to the data set.
+        What a new group is for; None leaves it to the data set: what an earlier version is for, or else what is
+        missing.
     """
 
     image: Image

@@ -166,7 +166,7 @@ class RetrainingSet:
         with self._changing():
             before = next((entry for entry in self.entries if entry.pixels == draft.pixels), None)
             group = corrected.group or (before.group if before else corrected.name)
-            split = choose_split(self._index, group, corrected.split)
+            split = choose_split(self._index, group, corrected.split, before)
             lost = damaged_versions(self.folder, self._index, draft.pixels)
             notes = tuple(self._notes(corrected, before, split, lost))
             if before is not None and before.content == draft.content and before.id not in lost:
