@@ -258,3 +258,24 @@ def test_labels_of_the_users_are_saved_and_stay(session, images, wait):
     wait("day 2.tif")
     assert [layer.name for layer in session.viewer.layers] == ["mine", "day 2", "day 2 cells"]
     assert read_cells(images / "cells" / "day 1_labels.tif").labels[5, 5] == 4
+
+
+def test_an_image_that_is_left_while_a_large_step_is_done_again_is_saved_with_all_cells(session, tmp_path, wait):
+    folder = tmp_path / "crowds"
+    folder.mkdir()
+    places = [(y, x) for y in range(10, 390, 20) for x in range(10, 390, 20)]
+    for name in ("one.tif", "two.tif"):
+        tifffile.imwrite(folder / name, discs((400, 400), places))
+    session.folder.open(folder)
+    wait("one.tif")
+    session.undo()
+    session.settle()
+    session.redo()
+    assert session.writing
+    session.folder.segment_new = False
+    session.folder.next()
+    wait("two.tif")
+    assert read_cells(folder / "cells" / "one_labels.tif").labels.max() == len(places)
+    session.folder.previous()
+    wait("one.tif")
+    assert session.target.layer.data.max() == len(session.cells) == len(places)

@@ -93,7 +93,7 @@ class Exporting:
         if not session.has_target:
             raise NoImageError("There are no cells to export yet: let the model find some, or click on them.")
         folder, entries = folder or self.suggestion, [find_format(name) for name in formats]
-        planes, target, source = session.planes(), session.target, session.source
+        planes, target, source = session.planes(), session.settled, session.source
         assert source is not None  # noqa: S101 - the labels are those of an image
         readers = [source.reader(plane) for plane in planes] if len(planes) <= _MOST_PLANES_WITH_IMAGES else []
         records: list[CellRecord] = list(session.cells)

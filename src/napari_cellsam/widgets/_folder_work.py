@@ -270,7 +270,7 @@ class FolderWork:
     def _save(self, path: Path) -> None:
         """Write the cells of the image that is open, in another thread."""
         session = self._session
-        layer, records = session.target.layer, list(session.cells)
+        layer, records = session.settled.layer, list(session.cells)
         labels, axis = layer.data, stack_axis_of(layer)
         pixel_size_um = None if session.source is None else session.source.pixel_size_um
         if self.state_of(path) != "done":
