@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import tifffile
 from tests.widgets.conftest import HANG_MS, discs
 
 from napari_cellsam.editing.folder_states import FolderStates
-from napari_cellsam.errors import ImageReadError, OptionError
+from napari_cellsam.errors import ImageReadError, OptionError, OutputError
 from napari_cellsam.export.formats import read_cells
 
 CENTRES = ((20, 20), (50, 50), (70, 80))
@@ -279,3 +280,39 @@ def test_an_image_that_is_left_while_a_large_step_is_done_again_is_saved_with_al
     session.folder.previous()
     wait("one.tif")
     assert session.target.layer.data.max() == len(session.cells) == len(places)
+
+
+def test_what_goes_wrong_with_saving_is_told_also_after_all_was_cancelled(session, images, wait, monkeypatch):
+    from napari_cellsam.widgets import _folder_saving
+
+    begun, release = threading.Event(), threading.Event()
+
+    def refuse(folder):
+        begun.set()
+        assert release.wait(20)
+        raise OutputError(f"{folder} is full")
+
+    session.folder.open(images)
+    wait("day 1.tif")
+    monkeypatch.setattr(_folder_saving, "make_folder", refuse)
+    session.folder.next()
+    assert begun.wait(20)
+    session.cancel()
+    release.set()
+    wait("day 2.tif")
+    assert any("is full" in text for text in session.heard)
+
+
+def test_cancelling_while_an_image_opens_leaves_its_journal_to_be_found(session, images, wait, qtbot):
+    session.folder.open(images)
+    wait("day 1.tif")
+    session.correcting.grow(20, 20)
+    session.folder.next()
+    wait("day 2.tif")
+    session.folder.previous()
+    session.cancel()
+    qtbot.waitUntil(lambda: session.journaling.looking, timeout=HANG_MS)
+    session.cancel()
+    wait("day 1.tif")
+    assert not any("no journal" in text for text in session.heard)
+    assert [record.origin for record in session.cells] == ["edited"]

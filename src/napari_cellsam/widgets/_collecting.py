@@ -141,7 +141,7 @@ class Collecting:
             if then is not None:
                 then()
 
-        session.jobs.submit(work, on_done=done, on_error=session.failed, topic=_TOPIC)
+        session.jobs.submit(work, on_done=done, on_error=session.failed, topic=_TOPIC, whole=True)
         self.changed.emit()
 
     def close(self) -> None:

@@ -12,13 +12,12 @@ import numpy as np
 from psygnal import Signal
 
 from napari_cellsam.data.read import list_images
-from napari_cellsam.editing.exporting import cell_set_of
 from napari_cellsam.editing.folder_states import CELLS_FOLDER, FolderStates, State
 from napari_cellsam.errors import CellsamError, OptionError, OutputError
-from napari_cellsam.export.formats import find_format, read_cells
-from napari_cellsam.export.output import make_folder
+from napari_cellsam.export.formats import read_cells
 from napari_cellsam.widgets._axes import stack_axis_of
 from napari_cellsam.widgets._folder_reading import LayerData, plain_image, read_layers
+from napari_cellsam.widgets._folder_saving import FORMAT, write_cells
 from napari_cellsam.widgets._layers import labels_of, same_layer
 
 if TYPE_CHECKING:
@@ -33,7 +32,6 @@ __all__ = ["FolderWork"]
 
 _NO_FOLDER = "No folder of images is open: open one in the dock, under Folder of images."
 _OPEN, _SAVE, _AHEAD = "folder open", "folder save", "folder ahead"
-_FORMAT = find_format("tiff")
 
 
 class FolderWork:
@@ -115,6 +113,7 @@ class FolderWork:
             on_done=lambda layers: self._show(path, layers),
             on_error=self._session.failed,
             topic=_OPEN,
+            whole=True,
         )
 
     def next(self) -> None:
@@ -243,6 +242,7 @@ class FolderWork:
             on_done=brought,
             on_error=refused,
             topic=_OPEN,
+            whole=True,
         )
 
     def _look_back(self) -> None:
@@ -261,7 +261,7 @@ class FolderWork:
         """Return the file for the cells of an image; of two that differ in the ending alone it has theirs, too."""
         twins = sum(other.stem.casefold() == path.stem.casefold() for other in self._paths)
         name = path.stem if twins < 2 else path.name
-        return _FORMAT.path(path.parent / CELLS_FOLDER, name + more)
+        return FORMAT.path(path.parent / CELLS_FOLDER, name + more)
 
     def _on_ahead(self, ahead: tuple[Path, list[LayerData]]) -> None:
         if self.current != ahead[0]:
@@ -279,11 +279,10 @@ class FolderWork:
         file = self._into or self._file(path)
 
         def work(call: Call, report: Report) -> None:  # noqa: ARG001 - it is not to be cancelled
-            make_folder(file.parent)
-            cells = cell_set_of(np.asarray(labels), records, path.stem, pixel_size_um=pixel_size_um, axis=axis)
-            _FORMAT.write(file, cells, overwrite=True)
+            write_cells(file, labels, records, name=path.stem, pixel_size_um=pixel_size_um, axis=axis)
 
-        session.jobs.submit(work, on_done=lambda _: None, on_error=session.failed, topic=f"{_SAVE} {path.name}")
+        topic = f"{_SAVE} {path.name}"
+        session.jobs.submit(work, on_done=lambda _: None, on_error=session.failed, topic=topic, whole=True)
 
     def _note(self, state: State) -> None:
         if self._states is None or self.current is None:

@@ -108,7 +108,7 @@ class Journaling:
                         return found
             return None
 
-        self._session.jobs.submit(work, on_done=self._found, on_error=self._session.failed, topic=_TOPIC)
+        self._session.jobs.submit(work, on_done=self._found, on_error=self._session.failed, topic=_TOPIC, whole=True)
 
     def decline(self) -> None:
         """Begin anew; the earlier journal stays where it is."""
@@ -134,6 +134,7 @@ class Journaling:
             on_done=done,
             on_error=self._session.failed,
             topic=_TOPIC,
+            whole=True,
         )
 
     def flush(self) -> bool:

@@ -259,8 +259,9 @@ class Session:
             self.say(str(error), "warning")
 
     def cancel(self) -> None:
-        """Stop whatever is under way."""
+        """Stop whatever is under way, but nothing that would leave things half done."""
         self.automatic.cancel()
+        self.exporting.cancel()
         self.jobs.cancel()
         self.changed.emit()
 
