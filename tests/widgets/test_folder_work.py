@@ -11,7 +11,7 @@ import tifffile
 from tests.widgets.conftest import HANG_MS, discs
 
 from napari_cellsam.editing.folder_states import FolderStates
-from napari_cellsam.errors import ImageReadError, OptionError, OutputError
+from napari_cellsam.errors import ImageReadError, OptionError, OutputError, ServiceUnavailableError
 from napari_cellsam.export.formats import read_cells
 
 CENTRES = ((20, 20), (50, 50), (70, 80))
@@ -316,3 +316,56 @@ def test_cancelling_while_an_image_opens_leaves_its_journal_to_be_found(session,
     wait("day 1.tif")
     assert not any("no journal" in text for text in session.heard)
     assert [record.origin for record in session.cells] == ["edited"]
+
+
+def test_an_image_that_is_left_before_its_first_cell_is_searched_on_return(session, images, client, wait, qtbot):
+    client.hold()
+    session.folder.open(images)
+    qtbot.waitUntil(lambda: session.automatic.running, timeout=HANG_MS)
+    session.folder.next()
+    client.release.set()
+    wait("day 2.tif")
+    assert session.folder.state_of(images / "day 1.tif") == "new"
+    assert not (images / "cells" / "day 1_labels.tif").exists()
+    session.folder.previous()
+    wait("day 1.tif")
+    assert session.target.at((), 20, 20) == 1
+
+
+def test_a_service_that_fails_leaves_images_new_and_no_files(session, images, client, wait):
+    client.failure = ServiceUnavailableError("the service is gone")
+    session.folder.open(images)
+    wait("day 1.tif")
+    session.folder.next()
+    wait("day 2.tif")
+    assert session.folder.state_of(images / "day 1.tif") == "new"
+    assert not list(images.rglob("*_labels.tif"))
+    client.failure = None
+    session.folder.previous()
+    wait("day 1.tif")
+    assert session.target.at((), 20, 20) == 1
+
+
+def test_a_run_that_is_broken_off_by_leaving_finds_the_rest_on_return(session, images, client, wait, qtbot):
+    tifffile.imwrite(images / "day 1.tif", discs())
+    answers, wait_for_it = iter((True, True)), client._wait
+
+    def two_only(call):
+        if not next(answers, False):
+            client.release.clear()
+        wait_for_it(call)
+
+    client._wait = two_only
+    session.folder.open(images)
+    qtbot.waitUntil(lambda: session.has_target and len(session.cells) == 2, timeout=HANG_MS)
+    client._wait = wait_for_it
+    session.folder.next()
+    client.release.set()
+    wait("day 2.tif")
+    assert session.folder.state_of(images / "day 1.tif") == "new"
+    session.folder.previous()
+    wait("day 1.tif")
+    assert len(session.cells) == 4
+    session.folder.next()
+    wait("day 2.tif")
+    assert session.folder.state_of(images / "day 1.tif") == "segmented"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_cellsam.editing.exporting import cell_set_of
+from napari_cellsam.editing.folder_states import CELLS_FOLDER
 from napari_cellsam.export.formats import find_format
 from napari_cellsam.export.output import make_folder
 
@@ -16,9 +17,24 @@ if TYPE_CHECKING:
     from napari_cellsam.editing.records import CellRecord
     from napari_cellsam.export.cell_set import StackAxis
 
-__all__ = ["FORMAT", "write_cells"]
+__all__ = ["cells_file", "write_cells"]
 
-FORMAT = find_format("tiff")
+_FORMAT = find_format("tiff")
+
+
+def cells_file(path: Path, paths: Sequence[Path], more: str = "") -> Path:
+    """Return the file for the cells of an image; of two that differ in the ending alone it has theirs, too.
+
+    Parameters
+    ----------
+    path, paths
+        Of the image, and of all images of the folder.
+    more
+        What the name ends with, for a further file.
+    """
+    twins = sum(other.stem.casefold() == path.stem.casefold() for other in paths)
+    name = path.stem if twins < 2 else path.name
+    return _FORMAT.path(path.parent / CELLS_FOLDER, name + more)
 
 
 def write_cells(
@@ -46,4 +62,4 @@ def write_cells(
     """
     make_folder(file.parent)
     cells = cell_set_of(np.asarray(labels), records, name, pixel_size_um=pixel_size_um, axis=axis)
-    FORMAT.write(file, cells, overwrite=True)
+    _FORMAT.write(file, cells, overwrite=True)

@@ -114,8 +114,8 @@ class Journaling:
         """Begin anew; the earlier journal stays where it is."""
         self._set(None)
 
-    def accept(self) -> None:
-        """Continue the earlier work, in a labels layer of its own."""
+    def accept(self, then: Callable[[], None] = lambda: None) -> None:
+        """Continue the earlier work, in a labels layer of its own, and do something then."""
         offer, source = self.offer, self._session.source
         if offer is None or source is None:
             return
@@ -128,6 +128,7 @@ class Journaling:
         def done(made: tuple[Replayed, int]) -> None:
             if self._session.source is source:
                 self._continue(offer, *made)
+                then()
 
         self._session.jobs.submit(
             work,
