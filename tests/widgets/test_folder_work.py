@@ -369,3 +369,16 @@ def test_a_run_that_is_broken_off_by_leaving_finds_the_rest_on_return(session, i
     session.folder.next()
     wait("day 2.tif")
     assert session.folder.state_of(images / "day 1.tif") == "segmented"
+
+
+def test_clicks_without_an_answer_are_told_of_when_the_image_is_left(session, images, client, wait):
+    session.folder.segment_new = False
+    session.folder.open(images)
+    wait("day 1.tif")
+    client.hold()
+    session.prompting.click(20, 20)
+    session.prompting.click(50, 50)
+    session.folder.next()
+    client.release.set()
+    wait("day 2.tif")
+    assert any("2 clicks or drawings were not answered" in text for text in session.heard)

@@ -84,6 +84,11 @@ class Jobs:
         """Number of jobs under way that are still wanted."""
         return len(self._jobs)
 
+    @property
+    def n_actions(self) -> int:
+        """Number of the user's actions that are not done yet."""
+        return sum(job.on_taken_back is not None for job in self._jobs)
+
     def submit(
         self,
         work: Callable[[Call, Report], Result],
