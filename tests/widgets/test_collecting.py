@@ -116,3 +116,14 @@ def test_a_folder_of_something_else_is_refused_and_left_alone(session, collectin
     session.settle()
     assert [path.name for path in (tmp_path / "set").iterdir()] == ["precious.txt"]
     assert str(tmp_path / "set") in session.heard[-1]
+
+
+def test_what_follows_the_adding_follows_also_when_all_is_cancelled(session, collecting):
+    session.prompting.click(20, 20)
+    session.settle()
+    heard = []
+    collecting.add(then=lambda: heard.append("then"))
+    session.cancel()
+    session.settle()
+    assert heard == ["then"]
+    assert collecting.n_added == 1

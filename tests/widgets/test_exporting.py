@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from tests.widgets.conftest import discs
 
 from napari_cellsam.errors import OptionError
-from napari_cellsam.export.formats import FORMATS, read_cells
+from napari_cellsam.export.formats import FORMATS, export_cells, read_cells
 from napari_cellsam.widgets._exporting import DEFAULT_FORMATS
 from napari_cellsam.widgets._looking import NoImageError
 
@@ -92,3 +93,26 @@ def test_a_format_that_does_not_exist_is_refused_before_anything_is_written(foun
 def test_an_image_without_a_file_is_exported_to_the_home_folder(found, monkeypatch, tmp_path):
     monkeypatch.setattr(Path, "home", lambda: tmp_path)
     assert found.exporting.suggestion == tmp_path / "discs cells"
+
+
+def test_an_export_that_is_cancelled_says_how_many_files_there_are(found, tmp_path, monkeypatch):
+    from napari_cellsam.widgets import _exporting
+
+    begun, release = threading.Event(), threading.Event()
+
+    def slowly(cells, folder, names):
+        for number, written in enumerate(export_cells(cells, folder, names), start=1):
+            if number == 2:
+                begun.set()
+                assert release.wait(20)
+            yield written
+
+    monkeypatch.setattr(_exporting, "export_cells", slowly)
+    found.exporting.run(tmp_path / "out", ["tiff", "csv", "coco"])
+    assert begun.wait(20)
+    found.cancel()
+    release.set()
+    found.settle()
+    assert len(list((tmp_path / "out").iterdir())) == 2
+    assert "cancelled: 2 files" in found.heard[-1]
+    assert not found.exporting.running

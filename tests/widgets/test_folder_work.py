@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import tifffile
 from tests.widgets.conftest import HANG_MS, discs
 
 from napari_cellsam.editing.folder_states import FolderStates
-from napari_cellsam.errors import ImageReadError, OptionError
+from napari_cellsam.errors import ImageReadError, OptionError, OutputError, ServiceUnavailableError
 from napari_cellsam.export.formats import read_cells
 
 CENTRES = ((20, 20), (50, 50), (70, 80))
@@ -258,3 +259,126 @@ def test_labels_of_the_users_are_saved_and_stay(session, images, wait):
     wait("day 2.tif")
     assert [layer.name for layer in session.viewer.layers] == ["mine", "day 2", "day 2 cells"]
     assert read_cells(images / "cells" / "day 1_labels.tif").labels[5, 5] == 4
+
+
+def test_an_image_that_is_left_while_a_large_step_is_done_again_is_saved_with_all_cells(session, tmp_path, wait):
+    folder = tmp_path / "crowds"
+    folder.mkdir()
+    places = [(y, x) for y in range(10, 390, 20) for x in range(10, 390, 20)]
+    for name in ("one.tif", "two.tif"):
+        tifffile.imwrite(folder / name, discs((400, 400), places))
+    session.folder.open(folder)
+    wait("one.tif")
+    session.undo()
+    session.settle()
+    session.redo()
+    assert session.writing
+    session.folder.segment_new = False
+    session.folder.next()
+    wait("two.tif")
+    assert read_cells(folder / "cells" / "one_labels.tif").labels.max() == len(places)
+    session.folder.previous()
+    wait("one.tif")
+    assert session.target.layer.data.max() == len(session.cells) == len(places)
+
+
+def test_what_goes_wrong_with_saving_is_told_also_after_all_was_cancelled(session, images, wait, monkeypatch):
+    from napari_cellsam.widgets import _folder_saving
+
+    begun, release = threading.Event(), threading.Event()
+
+    def refuse(folder):
+        begun.set()
+        assert release.wait(20)
+        raise OutputError(f"{folder} is full")
+
+    session.folder.open(images)
+    wait("day 1.tif")
+    monkeypatch.setattr(_folder_saving, "make_folder", refuse)
+    session.folder.next()
+    assert begun.wait(20)
+    session.cancel()
+    release.set()
+    wait("day 2.tif")
+    assert any("is full" in text for text in session.heard)
+
+
+def test_cancelling_while_an_image_opens_leaves_its_journal_to_be_found(session, images, wait, qtbot):
+    session.folder.open(images)
+    wait("day 1.tif")
+    session.correcting.grow(20, 20)
+    session.folder.next()
+    wait("day 2.tif")
+    session.folder.previous()
+    session.cancel()
+    qtbot.waitUntil(lambda: session.journaling.looking, timeout=HANG_MS)
+    session.cancel()
+    wait("day 1.tif")
+    assert not any("no journal" in text for text in session.heard)
+    assert [record.origin for record in session.cells] == ["edited"]
+
+
+def test_an_image_that_is_left_before_its_first_cell_is_searched_on_return(session, images, client, wait, qtbot):
+    client.hold()
+    session.folder.open(images)
+    qtbot.waitUntil(lambda: session.automatic.running, timeout=HANG_MS)
+    session.folder.next()
+    client.release.set()
+    wait("day 2.tif")
+    assert session.folder.state_of(images / "day 1.tif") == "new"
+    assert not (images / "cells" / "day 1_labels.tif").exists()
+    session.folder.previous()
+    wait("day 1.tif")
+    assert session.target.at((), 20, 20) == 1
+
+
+def test_a_service_that_fails_leaves_images_new_and_no_files(session, images, client, wait):
+    client.failure = ServiceUnavailableError("the service is gone")
+    session.folder.open(images)
+    wait("day 1.tif")
+    session.folder.next()
+    wait("day 2.tif")
+    assert session.folder.state_of(images / "day 1.tif") == "new"
+    assert not list(images.rglob("*_labels.tif"))
+    client.failure = None
+    session.folder.previous()
+    wait("day 1.tif")
+    assert session.target.at((), 20, 20) == 1
+
+
+def test_a_run_that_is_broken_off_by_leaving_finds_the_rest_on_return(session, images, client, wait, qtbot):
+    tifffile.imwrite(images / "day 1.tif", discs())
+    answers, wait_for_it = iter((True, True)), client._wait
+
+    def two_only(call):
+        if not next(answers, False):
+            client.release.clear()
+        wait_for_it(call)
+
+    client._wait = two_only
+    session.folder.open(images)
+    qtbot.waitUntil(lambda: session.has_target and len(session.cells) == 2, timeout=HANG_MS)
+    client._wait = wait_for_it
+    session.folder.next()
+    client.release.set()
+    wait("day 2.tif")
+    assert session.folder.state_of(images / "day 1.tif") == "new"
+    session.folder.previous()
+    wait("day 1.tif")
+    assert len(session.cells) == 4
+    session.folder.next()
+    wait("day 2.tif")
+    assert session.folder.state_of(images / "day 1.tif") == "segmented"
+
+
+def test_clicks_without_an_answer_are_told_of_when_the_image_is_left(session, images, client, wait):
+    session.folder.segment_new = False
+    session.folder.open(images)
+    wait("day 1.tif")
+    client.hold()
+    session.prompting.click(20, 20)
+    session.prompting.click(50, 50)
+    session.folder.next()
+    client.release.set()
+    wait("day 2.tif")
+    assert any("2 clicks or drawings were not answered" in text for text in session.heard)

@@ -145,3 +145,18 @@ def test_closing_cancels_all_jobs_and_starts_no_more(qtbot, heard):
     assert not jobs.submit(lambda call, report: 1, **listen(heard)).running
     qtbot.wait(20)
     assert heard == []
+
+
+def test_cancelling_all_jobs_passes_over_what_must_not_be_cut_off(jobs, heard, qtbot):
+    release = threading.Event()
+    jobs.submit(lambda call, report: release.wait(5), **listen(heard), topic="save", whole=True)
+    jobs.submit(lambda call, report: release.wait(5), **listen(heard), topic="look")
+    jobs.cancel()
+    assert jobs.running("save")
+    assert not jobs.running("look")
+    release.set()
+    qtbot.waitUntil(lambda: bool(heard), timeout=HANG_MS)
+    jobs.submit(lambda call, report: release.wait(5), **listen(heard), topic="save", whole=True)
+    jobs.cancel("save")
+    assert heard == [("done", True, True)]
+    assert jobs.n_running == 0

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
+from weakref import WeakKeyDictionary
 
 from psygnal import Signal
 from qtpy.QtCore import QTimer
@@ -19,9 +20,13 @@ from napari_cellsam.widgets._search_region import Box, Region
 from napari_cellsam.widgets._turn import Turn
 
 if TYPE_CHECKING:
+    from napari_cellsam.widgets._layers import LabelsTarget
     from napari_cellsam.widgets._session import Session
 
-__all__ = ["Automatic", "Region", "Rule"]
+__all__ = ["Automatic", "Outcome", "Region", "Rule"]
+
+Outcome = Literal["cancelled", "failed", "found"]
+"""What came of a run; ``"cancelled"`` while it is under way."""
 
 _TOPIC = "automatic"
 _TICK_MS = 15
@@ -38,6 +43,7 @@ class Automatic:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._writer: CellWriter | None = None
+        self._outcomes: WeakKeyDictionary[LabelsTarget, Outcome] = WeakKeyDictionary()
         self._notes: tuple[str, ...] | None = None
         self._error: CellsamError | None = None
         self._progress, self._n_planes, self._begun_s = RunProgress(), 1, 0.0
@@ -49,6 +55,10 @@ class Automatic:
     def running(self) -> bool:
         """Whether a run is under way, or some of its cells wait to be written."""
         return self._writer is not None
+
+    def outcome(self, target: LabelsTarget) -> Outcome | None:
+        """Return what came of the last run in a labels layer; None if there was none."""
+        return self._outcomes.get(target)
 
     @property
     def n_written(self) -> int:
@@ -142,6 +152,7 @@ class Automatic:
 
     def _begin(self, writer: CellWriter, n_planes: int) -> None:
         self._writer, self._notes, self._error = writer, None, None
+        self._outcomes[self._session.target] = "cancelled"
         self._n_planes, self._begun_s = n_planes, time.monotonic()
         self._progress = RunProgress(n_planes=n_planes)
         self._timer.start()
@@ -167,14 +178,17 @@ class Automatic:
             if self._writer is None or self._writer.write(Turn()):
                 return
         except CellsamError as error:
+            self._outcomes[self._session.target] = "failed"
             self.drop()
             self._session.failed(error)
             return
         if self._error is not None:
             failure = self._error
+            self._outcomes[self._session.target] = "failed"
             self._end("")
             self._session.failed(failure)
         elif self._notes is not None:
+            self._outcomes[self._session.target] = "found"
             gone = f" {self._writer.n_erased} older ones went." if self._writer.n_erased else ""
             notes = "".join(f" {note[:1].upper()}{note[1:]}." for note in self._notes)
             self._end(f"{self._writer.n_written} cells were added.{gone}{notes}")

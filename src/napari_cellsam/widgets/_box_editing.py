@@ -9,6 +9,7 @@ import numpy as np
 from psygnal import Signal
 
 from napari_cellsam.types import Cell, Mask, Prompt
+from napari_cellsam.widgets._asking import Asking
 
 if TYPE_CHECKING:
     from napari_cellsam.widgets._box_cells import BoxCells
@@ -79,7 +80,7 @@ class BoxEditing:
 
         topic = None if candidate is None else _topic(candidate.number)
         plane = boxes.candidates.plane
-        self._session.decode(plane, [prompt], done, on_taken_back=self._taken_back, topic=topic)
+        Asking(self._session).decode(plane, [prompt], done, on_taken_back=self._taken_back, topic=topic)
 
     def _taken_back(self) -> bool:
         """Let the box be drawn where it was."""

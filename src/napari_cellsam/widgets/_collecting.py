@@ -119,7 +119,7 @@ class Collecting:
             raise OptionError("The image is being added to the training set already.")
         if not session.has_target or session.source is None:
             raise NoImageError("There are no cells to learn from yet: let the model find some, or click on them.")
-        source, data, folder = session.source, session.target.layer.data, self.folder
+        source, data, folder = session.source, session.settled.layer.data, self.folder
         by_plane: dict[Plane, list[CellRecord]] = {}
         for record in session.cells:
             by_plane.setdefault(record.plane, []).append(record)
@@ -141,7 +141,7 @@ class Collecting:
             if then is not None:
                 then()
 
-        session.jobs.submit(work, on_done=done, on_error=session.failed, topic=_TOPIC)
+        session.jobs.submit(work, on_done=done, on_error=session.failed, topic=_TOPIC, whole=True)
         self.changed.emit()
 
     def close(self) -> None:

@@ -17,6 +17,7 @@ from napari_cellsam.editing.records import CellRecord
 from napari_cellsam.errors import OptionError
 from napari_cellsam.types import Mask, Prompt
 from napari_cellsam.widgets._active_cell import box_of, inside_of, topic_of, window_of
+from napari_cellsam.widgets._asking import Asking
 from napari_cellsam.widgets._begun import WRONG_SECOND, Begun
 from napari_cellsam.widgets._extent import Window, window_around
 from napari_cellsam.widgets._rewriting import Corner, Crop, Rewriting
@@ -89,7 +90,7 @@ class Correcting:
         self.let_be()
         plane, prompts = self._session.plane, [Prompt(box=box_of(window)) for window in cells.values()]
         done = partial(self._redo, plane, cells, prompts)
-        self._session.decode(plane, prompts, done, topic="outline the selection anew")
+        self._ask(plane, prompts, done, "outline the selection anew")
 
     def renumber(self, y: float, x: float) -> None:
         """Give a cell a number that no other one has."""
@@ -146,7 +147,7 @@ class Correcting:
             return
         places = (first.place, (y, x))
         prompts = [Prompt(inside=[here], outside=[there]) for here, there in (places, places[::-1])]
-        self._session.decode(first.plane, prompts, partial(self._split, first, (y, x)), topic=f"split {first.label}")
+        self._ask(first.plane, prompts, partial(self._split, first, (y, x)), f"split {first.label}")
 
     def cut(self, line_yx: Sequence[tuple[float, float]]) -> None:
         """Cut the cell of which most lies under a line, such as a stroke of the mouse.
@@ -229,6 +230,10 @@ class Correcting:
 
         title = f"outline {len(windows)} cells anew"
         self._rewriting.write_each(title, verb, windows, plane=plane, then=then)
+
+    def _ask(self, plane: Plane, prompts: Sequence[Prompt], done: Callable[[list[Mask]], None], topic: str) -> None:
+        """Ask the model for masks, by an action that can be taken back."""
+        Asking(self._session).decode(plane, prompts, done, on_taken_back=lambda: False, topic=topic)
 
     def _begin_or_go_on(self, kind: str, y: float, x: float, hint: str) -> Begun | None:
         """Return where a correction began whose second place this is; begin one, and return None, if there is none."""

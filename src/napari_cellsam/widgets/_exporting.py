@@ -20,7 +20,7 @@ from napari_cellsam.widgets._looking import NoImageError
 
 if TYPE_CHECKING:
     from napari_cellsam.service.transport import Call
-    from napari_cellsam.widgets._jobs import Report
+    from napari_cellsam.widgets._jobs import Job, Report
     from napari_cellsam.widgets._session import Session
 
 __all__ = ["DEFAULT_FORMATS", "Exporting"]
@@ -35,6 +35,13 @@ class _Written:
     n_files: int
 
 
+@dataclass(frozen=True)
+class _Exported:
+    folder: Path
+    n_files: int
+    broken_off: bool
+
+
 class Exporting:
     """Writes the cells of the labels layer in several formats, into a new folder.
 
@@ -46,6 +53,7 @@ class Exporting:
     def __init__(self, session: Session) -> None:
         self._session = session
         self.progress = (0, 0)
+        self._job: Job[_Exported] | None = None
         self.folder: Path | None = None
         """Where the last export went."""
 
@@ -93,26 +101,35 @@ class Exporting:
         if not session.has_target:
             raise NoImageError("There are no cells to export yet: let the model find some, or click on them.")
         folder, entries = folder or self.suggestion, [find_format(name) for name in formats]
-        planes, target, source = session.planes(), session.target, session.source
+        planes, target, source = session.planes(), session.settled, session.source
         assert source is not None  # noqa: S101 - the labels are those of an image
         readers = [source.reader(plane) for plane in planes] if len(planes) <= _MOST_PLANES_WITH_IMAGES else []
         records: list[CellRecord] = list(session.cells)
         name, pixel_size_um, axis = _stem(session), source.pixel_size_um, stack_axis_of(target.layer)
         self.progress = (0, len(entries))
 
-        def work(call: Call, report: Report) -> Path:
+        def work(call: Call, report: Report) -> _Exported:
             images = tuple(read() for read in readers)
             labels = np.array(target.layer.data)  # a copy: work goes on meanwhile
             cells = cell_set_of(labels, records, name, images=images, pixel_size_um=pixel_size_um, axis=axis)
             usable = [entry.name for entry in entries if images or not entry.needs_image]
-            for number, _ in enumerate(export_cells(cells, folder, usable), start=1):
-                report(_Written(number))
-                if call.cancelled:
-                    break
-            return folder
+            writing, n_files = export_cells(cells, folder, usable), 0
+            while not call.cancelled:
+                if next(writing, None) is None:
+                    return _Exported(folder, n_files, broken_off=False)
+                n_files += 1
+                report(_Written(n_files))
+            return _Exported(folder, n_files, broken_off=True)
 
-        session.jobs.submit(work, on_done=self._done, on_error=session.failed, on_report=self._heard, topic=_TOPIC)
+        self._job = session.jobs.submit(
+            work, on_done=self._done, on_error=session.failed, on_report=self._heard, topic=_TOPIC, whole=True
+        )
         self.changed.emit()
+
+    def cancel(self) -> None:
+        """Write no further file; how many were written is told when the last one is whole."""
+        if self._job is not None and self.running:
+            self._job.call.cancel()
 
     def close(self) -> None:
         """Let go; what is being written ends by itself."""
@@ -122,9 +139,16 @@ class Exporting:
         self.progress = (written.n_files, max(written.n_files, self.progress[1]))
         self.changed.emit()
 
-    def _done(self, folder: Path) -> None:
-        self.folder, self.progress = folder, (0, 0)
-        self._session.say(f"The cells were exported to {folder}.")
+    def _done(self, exported: _Exported) -> None:
+        folder, n_files = exported.folder, exported.n_files
+        self.progress = (0, 0)
+        if n_files or not exported.broken_off:
+            self.folder = folder
+        if exported.broken_off:
+            files = "1 file was" if n_files == 1 else f"{n_files or 'no'} files were"
+            self._session.say(f"The export was cancelled: {files} written to {folder}, others are missing.", "warning")
+        else:
+            self._session.say(f"The cells were exported to {folder}.")
         self.changed.emit()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +12,11 @@ from napari_cellsam.errors import CellsamError, ImageReadError
 from napari_cellsam.widgets._picture import Picture, read_image
 
 if TYPE_CHECKING:
+    from napari.layers import Layer
+
     from napari_cellsam.types import Image
 
-__all__ = ["LayerData", "plain_image", "read_layers"]
+__all__ = ["LayerData", "layers_of", "plain_image", "read_layers"]
 
 LayerData = tuple[Any, dict[str, Any], str]
 """Values, arguments and kind of a layer."""
@@ -33,6 +36,16 @@ def read_layers(path: Path) -> list[LayerData]:
         raise ImageReadError(f"{path} cannot be read: it holds no picture")
     full = [(*layer, {}, "image")[:3] if len(layer) == 1 else (*layer, "image")[:3] for layer in layers]
     return [(data, dict(meta or {}), str(kind)) for data, meta, kind in full]
+
+
+def layers_of(path: Path, data: list[LayerData]) -> Iterator[Layer]:
+    """Yield what napari shows of a file, called as the file is."""
+    from napari.layers import Layer
+
+    for values, meta, kind in data:
+        given = {**meta, "metadata": {**meta.get("metadata", {}), "path": str(path)}}
+        given.setdefault("name", path.stem)
+        yield Layer.create(values, given, kind)
 
 
 def plain_image(layers: list[LayerData]) -> Image | None:

@@ -12,13 +12,12 @@ import numpy as np
 from psygnal import Signal
 
 from napari_cellsam.data.read import list_images
-from napari_cellsam.editing.exporting import cell_set_of
-from napari_cellsam.editing.folder_states import CELLS_FOLDER, FolderStates, State
+from napari_cellsam.editing.folder_states import FolderStates, State
 from napari_cellsam.errors import CellsamError, OptionError, OutputError
-from napari_cellsam.export.formats import find_format, read_cells
-from napari_cellsam.export.output import make_folder
+from napari_cellsam.export.formats import read_cells
 from napari_cellsam.widgets._axes import stack_axis_of
-from napari_cellsam.widgets._folder_reading import LayerData, plain_image, read_layers
+from napari_cellsam.widgets._folder_reading import LayerData, layers_of, plain_image, read_layers
+from napari_cellsam.widgets._folder_saving import cells_file, write_cells
 from napari_cellsam.widgets._layers import labels_of, same_layer
 
 if TYPE_CHECKING:
@@ -33,7 +32,6 @@ __all__ = ["FolderWork"]
 
 _NO_FOLDER = "No folder of images is open: open one in the dock, under Folder of images."
 _OPEN, _SAVE, _AHEAD = "folder open", "folder save", "folder ahead"
-_FORMAT = find_format("tiff")
 
 
 class FolderWork:
@@ -96,8 +94,7 @@ class FolderWork:
         paths = list_images([folder])
         self.leave()
         self._paths, self._at, self._states = paths, None, FolderStates(folder)
-        undone = (i for i, path in enumerate(paths) if self.state_of(path) != "done")
-        self.go(next(undone, 0))
+        self.go(next((i for i, path in enumerate(paths) if self.state_of(path) != "done"), 0))
 
     def go(self, at: int) -> None:
         """Save the image that is open, and open another one by its place in the list."""
@@ -115,6 +112,7 @@ class FolderWork:
             on_done=lambda layers: self._show(path, layers),
             on_error=self._session.failed,
             topic=_OPEN,
+            whole=True,
         )
 
     def next(self) -> None:
@@ -150,8 +148,9 @@ class FolderWork:
             return
         self._look_back()
         if session.has_target and session.source is not None and self._is_ours(session.source.layer):
+            broken_off = session.automatic.running or session.automatic.outcome(session.target) == "failed"
             session.automatic.cancel()
-            self._save(path)
+            self._save(path, broken_off)
         layers, self._layers = self._layers, []
         cells = [labels for image in layers for labels in labels_of(session.viewer, image)]
         for layer in (*layers, *cells):
@@ -188,14 +187,9 @@ class FolderWork:
 
     def _show(self, path: Path, data: list[LayerData]) -> None:
         """Show an image that was read."""
-        from napari.layers import Layer
-
         self._ahead, self._layers, self._looked = None, [], None
-        self._into = self._file(path)
-        for values, meta, kind in data:
-            given = {**meta, "metadata": {**meta.get("metadata", {}), "path": str(path)}}
-            given.setdefault("name", path.stem)
-            layer = Layer.create(values, given, kind)
+        self._into = cells_file(path, self._paths)
+        for layer in layers_of(path, data):
             self._layers.append(self._session.viewer.add_layer(layer))
         self._begin = path
         self._session.viewer.reset_view()
@@ -214,15 +208,25 @@ class FolderWork:
             return
         self._begin = None
         if session.journaling.offer is not None:
-            session.journaling.accept()
-        elif self._file(path).exists():
+            session.journaling.accept(then=lambda: self._find_rest(path))
+        elif cells_file(path, self._paths).exists():
             self._bring_back(path)
-        elif self.segment_new and self.state_of(path) == "new":
+        elif self._is_to_be_found(path):
             session.automatic.run(rule=session.rule)
+
+    def _is_to_be_found(self, path: Path) -> bool:
+        return self.segment_new and self.state_of(path) == "new"
+
+    def _find_rest(self, path: Path) -> None:
+        """Find the cells that a run which was broken off did not come to, if nobody has done anything else."""
+        session = self._session
+        alone = len(session.history) <= 1 and all(record.is_replaceable for record in session.cells)
+        if alone and self.current == path and self._is_to_be_found(path):
+            session.automatic.run(rule="fill")
 
     def _bring_back(self, path: Path) -> None:
         """Go on with the cells that were saved, of which there is no journal."""
-        session, file = self._session, self._file(path)
+        session, file = self._session, cells_file(path, self._paths)
 
         def brought(cells: CellSet) -> None:
             source = session.source
@@ -231,19 +235,21 @@ class FolderWork:
             if session.has_target or cells.labels.size != math.prod(source.shape):
                 refused(OutputError(f"the cells in {file} are of another shape, or came too late"))
                 return
+            if self._is_to_be_found(path) and not cells.labels.any():
+                session.automatic.run(rule=session.rule)
+                return
             session.bring_in(np.array(cells.labels).reshape(source.shape))
             session.say(f"There is no journal of this image; its cells are those of {file.name}.")
 
         def refused(error: CellsamError) -> None:
-            self._into = next(place for n in count(2) if not (place := self._file(path, f" {n}")).exists())
+            places = (cells_file(path, self._paths, f" {number}") for number in count(2))
+            self._into = next(place for place in places if not place.exists())
             session.say(f"{error}. That file stays as it is; new cells are saved as {self._into.name}.", "warning")
 
-        session.jobs.submit(
-            lambda call, report: read_cells(file),  # noqa: ARG005 - as long as a file takes to read
-            on_done=brought,
-            on_error=refused,
-            topic=_OPEN,
-        )
+        def work(call: Call, report: Report) -> CellSet:  # noqa: ARG001 - as long as a file takes to read
+            return read_cells(file)
+
+        session.jobs.submit(work, on_done=brought, on_error=refused, topic=_OPEN, whole=True)
 
     def _look_back(self) -> None:
         """Look at the image of the folder again, and its labels, if another one is looked at."""
@@ -257,33 +263,28 @@ class FolderWork:
             if labels is not None and any(same_layer(labels, layer) for layer in there):
                 session.use_labels(labels)
 
-    def _file(self, path: Path, more: str = "") -> Path:
-        """Return the file for the cells of an image; of two that differ in the ending alone it has theirs, too."""
-        twins = sum(other.stem.casefold() == path.stem.casefold() for other in self._paths)
-        name = path.stem if twins < 2 else path.name
-        return _FORMAT.path(path.parent / CELLS_FOLDER, name + more)
-
     def _on_ahead(self, ahead: tuple[Path, list[LayerData]]) -> None:
         if self.current != ahead[0]:
             self._ahead = ahead
 
-    def _save(self, path: Path) -> None:
-        """Write the cells of the image that is open, in another thread."""
+    def _save(self, path: Path, broken_off: bool) -> None:
+        """Write the cells of the image that is open, in another thread, unless nothing was done; note its state."""
         session = self._session
-        layer, records = session.target.layer, list(session.cells)
+        layer, records = session.settled.layer, list(session.cells)
         labels, axis = layer.data, stack_axis_of(layer)
         pixel_size_um = None if session.source is None else session.source.pixel_size_um
-        if self.state_of(path) != "done":
-            touched = any(record.reviewed or record.origin != "automatic" for record in records)
-            self._note("in review" if touched else "segmented" if records else "new")
-        file = self._into or self._file(path)
+        worked_on = len(session.history) > 0 or session.automatic.outcome(session.target) == "found"
+        if self.state_of(path) != "done" and worked_on:
+            touched = not all(record.is_replaceable for record in records)
+            self._note("in review" if touched else self.state_of(path) if broken_off else "segmented")
+        file = self._into or cells_file(path, self._paths)
 
         def work(call: Call, report: Report) -> None:  # noqa: ARG001 - it is not to be cancelled
-            make_folder(file.parent)
-            cells = cell_set_of(np.asarray(labels), records, path.stem, pixel_size_um=pixel_size_um, axis=axis)
-            _FORMAT.write(file, cells, overwrite=True)
+            if worked_on or file.exists() or np.any(labels):
+                write_cells(file, labels, records, name=path.stem, pixel_size_um=pixel_size_um, axis=axis)
 
-        session.jobs.submit(work, on_done=lambda _: None, on_error=session.failed, topic=f"{_SAVE} {path.name}")
+        topic = f"{_SAVE} {path.name}"
+        session.jobs.submit(work, on_done=lambda _: None, on_error=session.failed, topic=topic, whole=True)
 
     def _note(self, state: State) -> None:
         if self._states is None or self.current is None:

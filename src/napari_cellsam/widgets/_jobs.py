@@ -29,8 +29,9 @@ _CLOSING_S = 1.0
 class Job(Generic[Result]):
     """Work under way. Its callbacks run on the GUI thread, and never after `cancel`."""
 
-    def __init__(self, topic: str | None, on_taken_back: TakenBack | None = None) -> None:
+    def __init__(self, topic: str | None, on_taken_back: TakenBack | None = None, whole: bool = False) -> None:
         self.topic = topic
+        self.whole = whole
         self.on_taken_back = on_taken_back
         self.call = Call()
         self.running = True
@@ -83,6 +84,11 @@ class Jobs:
         """Number of jobs under way that are still wanted."""
         return len(self._jobs)
 
+    @property
+    def n_actions(self) -> int:
+        """Number of the user's actions that are not done yet."""
+        return sum(job.on_taken_back is not None for job in self._jobs)
+
     def submit(
         self,
         work: Callable[[Call, Report], Result],
@@ -92,6 +98,7 @@ class Jobs:
         on_report: Callable[[Any], None] | None = None,
         on_taken_back: TakenBack | None = None,
         topic: str | None = None,
+        whole: bool = False,
     ) -> Job[Result]:
         """Start work in another thread.
 
@@ -105,10 +112,12 @@ class Jobs:
             What else is to be done when the user takes this action back before it is done; None for other work.
         topic
             A job cancels the one of the same topic that runs: only the newest counts.
+        whole
+            Whether the work must not be cut off: cancelling all jobs passes it over.
         """
         if topic is not None:
             self.cancel(topic)
-        job: Job[Result] = Job(topic, on_taken_back)
+        job: Job[Result] = Job(topic, on_taken_back, whole)
         if self._closed:
             job.running = False
             return job
@@ -118,10 +127,10 @@ class Jobs:
         return job
 
     def cancel(self, topic: str | None = None) -> None:
-        """Cancel the job of a topic, or all jobs; what users began themselves is taken back then."""
+        """Cancel the job of a topic, or all that may be cut off; what users began themselves is taken back then."""
         if topic is None:
             self.take_all_back()
-        self._cancel([job for job in self._jobs if topic is None or job.topic == topic])
+        self._cancel([job for job in self._jobs if (job.topic == topic if topic is not None else not job.whole)])
 
     def take_back(self) -> bool | None:
         """Take the user's newest action back that is not done yet.

@@ -108,14 +108,14 @@ class Journaling:
                         return found
             return None
 
-        self._session.jobs.submit(work, on_done=self._found, on_error=self._session.failed, topic=_TOPIC)
+        self._session.jobs.submit(work, on_done=self._found, on_error=self._session.failed, topic=_TOPIC, whole=True)
 
     def decline(self) -> None:
         """Begin anew; the earlier journal stays where it is."""
         self._set(None)
 
-    def accept(self) -> None:
-        """Continue the earlier work, in a labels layer of its own."""
+    def accept(self, then: Callable[[], None] = lambda: None) -> None:
+        """Continue the earlier work, in a labels layer of its own, and do something then."""
         offer, source = self.offer, self._session.source
         if offer is None or source is None:
             return
@@ -128,12 +128,14 @@ class Journaling:
         def done(made: tuple[Replayed, int]) -> None:
             if self._session.source is source:
                 self._continue(offer, *made)
+                then()
 
         self._session.jobs.submit(
             work,
             on_done=done,
             on_error=self._session.failed,
             topic=_TOPIC,
+            whole=True,
         )
 
     def flush(self) -> bool:

@@ -57,6 +57,10 @@ class Ledger:
         """Whether a large step is still being undone or done again; another step waits for its end."""
         return self._writer.writing
 
+    def settle(self) -> None:
+        """Write all that is still to be written of a large step, so that the layer and the records agree."""
+        self._writer.finish()
+
     def apply(self, action: Action) -> None:
         """Do something, as one step of the history."""
         self._writer.finish()

@@ -92,7 +92,7 @@ class Measuring:
         session = self._session
         if not session.has_target or session.source is None:
             raise NoImageError("There are no cells to measure yet: let the model find some, or click on them.")
-        target, source = session.target, session.source
+        target, source = session.settled, session.source
         key, readers = target.layer.unique_id, [(plane, source.reader(plane)) for plane in session.planes()]
         self._running_on, self._touched, self.share = key, set(), 0.0
 

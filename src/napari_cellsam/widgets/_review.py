@@ -106,7 +106,7 @@ class Review:
         session = self._session
         if not session.has_target:
             raise NoImageError("There are no cells to review yet: let the model find some, or click on them.")
-        target, planes = session.target, session.planes()
+        target, planes = session.settled, session.planes()
 
         def work(call: Call, report: Report) -> list[_Seen]:  # noqa: ARG001 - there is nothing to report
             found: list[_Seen] = []

@@ -10,7 +10,7 @@ from psygnal import Signal
 from napari_cellsam.editing.actions import Action
 from napari_cellsam.editing.edits import Plane
 from napari_cellsam.errors import CellsamError, OutputError, RequestCancelledError, ServiceError
-from napari_cellsam.types import Image, Mask, Prompt, SegmentOptions
+from napari_cellsam.types import Image, SegmentOptions
 from napari_cellsam.widgets._automatic import Automatic, Rule
 from napari_cellsam.widgets._channel_memory import ChannelMemory
 from napari_cellsam.widgets._collecting import Collecting
@@ -20,7 +20,7 @@ from napari_cellsam.widgets._exporting import Exporting
 from napari_cellsam.widgets._folder_work import FolderWork
 from napari_cellsam.widgets._history import History
 from napari_cellsam.widgets._hover import HoverPreview
-from napari_cellsam.widgets._jobs import Jobs, TakenBack
+from napari_cellsam.widgets._jobs import Jobs
 from napari_cellsam.widgets._journaling import Journaling
 from napari_cellsam.widgets._layers import LabelsTarget
 from napari_cellsam.widgets._looking import NoImageError
@@ -119,6 +119,12 @@ class Session:
             If there is no image.
         """
         return self._place.ledgers.open().target
+
+    @property
+    def settled(self) -> LabelsTarget:
+        """The same, when all is written that is still being undone or done again; for whoever reads all of it."""
+        self._place.ledgers.open().settle()
+        return self.target
 
     @property
     def cells(self) -> CellTable:
@@ -225,20 +231,6 @@ class Session:
         """Return what reads a plane in another thread; the newest one is kept."""
         return self._place.looking.reader(plane)
 
-    # --- what is asked of the model
-
-    def decode(
-        self,
-        plane: Plane,
-        prompts: Sequence[Prompt],
-        done: Callable[[list[Mask]], None],
-        *,
-        on_taken_back: TakenBack = lambda: False,
-        topic: str | None,
-    ) -> None:
-        """Ask the model for masks by an action of the user's, as `Asking.decode`."""
-        self._place.asking.decode(plane, prompts, done, on_taken_back=on_taken_back, topic=topic)
-
     # --- what is done to the labels
 
     def apply(self, action: Action) -> None:
@@ -267,8 +259,9 @@ class Session:
             self.say(str(error), "warning")
 
     def cancel(self) -> None:
-        """Stop whatever is under way."""
+        """Stop whatever is under way, but nothing that would leave things half done."""
         self.automatic.cancel()
+        self.exporting.cancel()
         self.jobs.cancel()
         self.changed.emit()
 

@@ -135,9 +135,14 @@ class Workplace:
         self.ledgers.leave()
 
     def quiet(self) -> None:
-        """Stop what would write into the labels."""
-        self._session.automatic.cancel()
-        self._session.prompting.forget()
+        """Stop what would write into the labels; actions that are lost by that are told of."""
+        session = self._session
+        session.automatic.cancel()
+        n_lost = session.jobs.n_actions
+        session.prompting.forget()
+        if n_lost:
+            what = "1 click or drawing was" if n_lost == 1 else f"{n_lost} clicks or drawings were"
+            session.say(f"{what} not answered yet, and nothing came of it: do it again there.", "warning")
 
     def close(self) -> None:
         """Listen to the viewer no more."""

@@ -1,0 +1,65 @@
+"""The saving of the cells of a folder's image, as a label image beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_cellsam.editing.exporting import cell_set_of
+from napari_cellsam.editing.folder_states import CELLS_FOLDER
+from napari_cellsam.export.formats import find_format
+from napari_cellsam.export.output import make_folder
+
+if TYPE_CHECKING:
+    from napari_cellsam.editing.records import CellRecord
+    from napari_cellsam.export.cell_set import StackAxis
+
+__all__ = ["cells_file", "write_cells"]
+
+_FORMAT = find_format("tiff")
+
+
+def cells_file(path: Path, paths: Sequence[Path], more: str = "") -> Path:
+    """Return the file for the cells of an image; of two that differ in the ending alone it has theirs, too.
+
+    Parameters
+    ----------
+    path, paths
+        Of the image, and of all images of the folder.
+    more
+        What the name ends with, for a further file.
+    """
+    twins = sum(other.stem.casefold() == path.stem.casefold() for other in paths)
+    name = path.stem if twins < 2 else path.name
+    return _FORMAT.path(path.parent / CELLS_FOLDER, name + more)
+
+
+def write_cells(
+    file: Path,
+    labels: Any,
+    records: Sequence[CellRecord],
+    *,
+    pixel_size_um: tuple[float, float] | None,
+    axis: StackAxis,
+    name: str,
+) -> None:
+    """Write the cells of an image into a label image, in place of an older one.
+
+    Parameters
+    ----------
+    file
+        Where to.
+    labels, records, pixel_size_um, axis, name
+        As `cell_set_of` takes them.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    make_folder(file.parent)
+    cells = cell_set_of(np.asarray(labels), records, name, pixel_size_um=pixel_size_um, axis=axis)
+    _FORMAT.write(file, cells, overwrite=True)
