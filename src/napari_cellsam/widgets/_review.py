@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-import numpy as np
 from psygnal import Signal
 
 from napari_cellsam.editing.actions import Action
-from napari_cellsam.editing.doubts import CellMeasure, doubt_of, measure_cells, oddness_of
+from napari_cellsam.editing.doubts import doubt_of
 from napari_cellsam.editing.edits import Plane
 from napari_cellsam.editing.records import CellRecord, RecordChange
 from napari_cellsam.errors import OptionError
 from napari_cellsam.widgets._looking import NoImageError
 from napari_cellsam.widgets._review_filter import Reviewed, ReviewFilter
+from napari_cellsam.widgets._review_queue import Entry, Seen, pixel_of, seen_in
 from napari_cellsam.widgets._spotlight import Spotlight
 from napari_cellsam.widgets._stability import Stability
 
@@ -29,22 +29,6 @@ if TYPE_CHECKING:
 __all__ = ["Review"]
 
 _TOPIC, _PACE_S = "review", 120.0  # seconds over which the pace is told
-
-
-@dataclass(frozen=True)
-class _Seen:
-    """What is known of a cell from the picture alone."""
-
-    plane: Plane
-    measure: CellMeasure
-    oddness: float
-
-
-@dataclass(frozen=True)
-class _Entry:
-    plane: Plane
-    measure: CellMeasure
-    doubt: float
 
 
 class Review:
@@ -60,8 +44,8 @@ class Review:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._filter = ReviewFilter()
-        self._entries: list[_Entry] = []
-        self._seen: list[_Seen] = []
+        self._entries: list[Entry] = []
+        self._seen: list[Seen] = []
         self._times: deque[float] = deque(maxlen=200)
         self._spotlight = Spotlight(session)
         self._stability = Stability(session)
@@ -80,8 +64,7 @@ class Review:
         """Plane and number of the cell that is looked at."""
         if not (self.on and self._is_here() and 0 <= self._at < len(self._entries)):
             return None
-        entry = self._entries[self._at]
-        return entry.plane, entry.measure.label
+        return self._entries[self._at].key
 
     @property
     def doubt(self) -> float | None:
@@ -108,16 +91,10 @@ class Review:
             raise NoImageError("There are no cells to review yet: let the model find some, or click on them.")
         target, planes = session.target, session.planes()
 
-        def work(call: Call, report: Report) -> list[_Seen]:  # noqa: ARG001 - there is nothing to report
-            found: list[_Seen] = []
-            for plane in planes:
-                if call.cancelled:
-                    break
-                measures = measure_cells(np.asarray(target.layer.data[plane]))
-                found += [_Seen(plane, measures[label], odd) for label, odd in oddness_of(measures).items()]
-            return found
+        def work(call: Call, report: Report) -> list[Seen]:  # noqa: ARG001 - there is nothing to report
+            return seen_in(target, planes, call)
 
-        def done(seen: list[_Seen]) -> None:
+        def done(seen: list[Seen]) -> None:
             if session.has_target and session.target is target:
                 self._measured(seen)
 
@@ -150,7 +127,7 @@ class Review:
 
     def accept(self) -> None:
         """Find the cell right, and show the next one."""
-        plane, label = self._needed()
+        plane, label = self._needed().key
         old = self._session.cells.get(plane, label)
         new = replace(old or CellRecord(label, plane), reviewed=True)
         self._session.apply(Action(f"accept {label}", (), (RecordChange(old, new),)))
@@ -158,15 +135,13 @@ class Review:
 
     def reject(self) -> None:
         """Delete the cell, and show the next one."""
-        plane, label = self._needed()
-        y, x = self._place(plane, self._entries[self._at].measure)
+        y, x = self._place(self._needed())
         self._session.prompting.delete(y, x)
         self._decided()
 
     def redo(self) -> None:
         """Let the model outline the cell anew; it stays the one that is looked at."""
-        plane, _ = self._needed()
-        y, x = self._place(plane, self._entries[self._at].measure)
+        y, x = self._place(self._needed())
         self._session.prompting.redo_with_model(y, x)
 
     def accept_rest(self) -> None:
@@ -201,7 +176,7 @@ class Review:
         """Whether the labels that are reviewed are still those that are written into."""
         return self._session.has_target and self._session.target is self._target
 
-    def _measured(self, seen: list[_Seen]) -> None:
+    def _measured(self, seen: list[Seen]) -> None:
         self._seen, self.on, self._at = seen, True, -1
         self._sort()
         if not self._entries:
@@ -218,7 +193,7 @@ class Review:
             record = cells.get(plane, measure.label) or CellRecord(measure.label, plane)
             if self._filter.lets(measure, record):
                 stable = self._stability.known(plane, measure.label)
-                entries.append(_Entry(plane, measure, doubt_of(record, oddness, stable)))
+                entries.append(Entry(plane, measure, doubt_of(record, oddness, stable)))
         self._entries = sorted(entries, key=lambda e: (-e.doubt, e.plane, e.measure.label))
 
     def _reorder(self) -> None:
@@ -226,9 +201,9 @@ class Review:
         if not self.on:
             return
         seen = self._entries[: self._at + 1]
-        keys = {(entry.plane, entry.measure.label) for entry in seen}
+        keys = {entry.key for entry in seen}
         self._sort()
-        self._entries = seen + [e for e in self._entries if (e.plane, e.measure.label) not in keys]
+        self._entries = seen + [entry for entry in self._entries if entry.key not in keys]
         self.changed.emit()
 
     def _go(self, places: range, otherwise: str, *, reviewed_too: bool = False) -> None:
@@ -265,36 +240,25 @@ class Review:
             return None
         return 60 * (len(recent) - 1) / max(recent[-1] - recent[0], 1e-3)
 
-    def _needed(self) -> tuple[Plane, int]:
+    def _needed(self) -> Entry:
         if self.current is None or self._record(self._entries[self._at]) is None:
             raise OptionError("No cell is being reviewed; start the review, or go to the next cell.")
-        return self.current
+        return self._entries[self._at]
 
-    def _is_open(self, entry: _Entry, *, reviewed_too: bool = False) -> bool:
+    def _is_open(self, entry: Entry, *, reviewed_too: bool = False) -> bool:
         """Whether a cell is still there, and to be looked at."""
         record = self._record(entry)
         return record is not None and (reviewed_too or self._filter.lets(entry.measure, record))
 
-    def _record(self, entry: _Entry) -> CellRecord | None:
+    def _record(self, entry: Entry) -> CellRecord | None:
         """Return the record of a cell; None if it is gone."""
-        label = entry.measure.label
-        record = self._session.cells.get(entry.plane, label)
-        if record is None and self._place_in(entry.plane, entry.measure) is not None:
-            record = CellRecord(label, entry.plane)  # of another tool
+        record = self._session.cells.get(entry.plane, entry.measure.label)
+        if record is None and pixel_of(self._session.target, entry) is not None:
+            record = CellRecord(entry.measure.label, entry.plane)  # of another tool
         return record
 
-    def _place(self, plane: Plane, measure: CellMeasure) -> tuple[float, float]:
-        place = self._place_in(plane, measure)
+    def _place(self, entry: Entry) -> tuple[float, float]:
+        place = pixel_of(self._session.target, entry)
         if place is None:
-            raise OptionError(f"Cell {measure.label} is gone; go to the next one.")
+            raise OptionError(f"Cell {entry.measure.label} is gone; go to the next one.")
         return place
-
-    def _place_in(self, plane: Plane, measure: CellMeasure) -> tuple[float, float] | None:
-        """Return a pixel of a cell."""
-        y0, x0, y1, x1 = measure.window
-        crop: Any = self._session.target.read(plane, (slice(y0, y1), slice(x0, x1)))
-        rows, columns = np.nonzero(crop == measure.label)
-        if len(rows) == 0:
-            return None
-        middle = len(rows) // 2
-        return float(y0 + rows[middle]), float(x0 + columns[middle])
