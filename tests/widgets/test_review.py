@@ -312,3 +312,43 @@ def test_cells_that_were_measured_too_late_are_not_reviewed(found, review):
     found.use_image(found.viewer.add_image(discs(centres=((50, 50),)), name="other"))
     found.settle()
     assert not review.on
+
+
+@pytest.fixture
+def stack(viewer, make_session):
+    """Return a session on a stack of two planes, whose cells have the same places and the model found."""
+    viewer.add_image(np.stack([discs(), discs()]), name="stack")
+    made = make_session(viewer)
+    made.start()
+    made.settle()
+    made.automatic.run(planes=made.planes())
+    made.settle()
+    viewer.dims.set_point(0, 0)
+    return made
+
+
+def show_the_other_plane(session):
+    """Move the slider away from the cell under review."""
+    [plane] = session.review.current[0]
+    session.viewer.dims.set_point(0, 1 - plane)
+    assert session.plane == (1 - plane,)
+
+
+def test_the_cell_under_review_is_rejected_though_another_plane_is_shown(stack):
+    start(stack, stack.review)
+    before, (plane, label) = labels_of(stack).copy(), stack.review.current
+    show_the_other_plane(stack)
+    stack.review.reject()
+    after = labels_of(stack)
+    assert not (after[plane] == label).any()
+    assert np.array_equal(np.delete(after, plane[0], 0), np.delete(before, plane[0], 0))
+
+
+def test_the_cell_under_review_is_outlined_anew_though_another_plane_is_shown(stack):
+    start(stack, stack.review)
+    current = stack.review.current
+    show_the_other_plane(stack)
+    stack.review.redo()
+    stack.settle()
+    assert [(record.plane, record.label) for record in stack.cells if record.origin == "prompted"] == [current]
+    assert stack.plane == current[0]

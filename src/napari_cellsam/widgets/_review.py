@@ -135,13 +135,13 @@ class Review:
 
     def reject(self) -> None:
         """Delete the cell, and show the next one."""
-        y, x = self._place(self._needed())
+        y, x = self._go_back_to(self._needed())
         self._session.prompting.delete(y, x)
         self._decided()
 
     def redo(self) -> None:
         """Let the model outline the cell anew; it stays the one that is looked at."""
-        y, x = self._place(self._needed())
+        y, x = self._go_back_to(self._needed())
         self._session.prompting.redo_with_model(y, x)
 
     def accept_rest(self) -> None:
@@ -257,8 +257,11 @@ class Review:
             record = CellRecord(entry.measure.label, entry.plane)  # of another tool
         return record
 
-    def _place(self, entry: Entry) -> tuple[float, float]:
+    def _go_back_to(self, entry: Entry) -> tuple[float, float]:
+        """Show the plane of a cell, if the user has moved on to another, and return a pixel of the cell."""
         place = pixel_of(self._session.target, entry)
         if place is None:
             raise OptionError(f"Cell {entry.measure.label} is gone; go to the next one.")
+        if self._session.plane != entry.plane:
+            self._spotlight.show(entry.plane, entry.measure.window)
         return place
