@@ -352,3 +352,14 @@ def test_the_cell_under_review_is_outlined_anew_though_another_plane_is_shown(st
     stack.settle()
     assert [(record.plane, record.label) for record in stack.cells if record.origin == "prompted"] == [current]
     assert stack.plane == current[0]
+
+
+def test_a_cell_that_is_accepted_twice_is_one_step_of_the_history(found, review):
+    start(found, review)
+    for _ in range(4):
+        review.accept()
+    n_steps = len(found.history)
+    review.accept()
+    assert len(found.history) == n_steps
+    found.undo()
+    assert review.count.n_left == 1

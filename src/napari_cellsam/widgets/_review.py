@@ -126,9 +126,12 @@ class Review:
         self._go(range(self._at - 1, -1, -1), "This is the first one.", reviewed_too=True)
 
     def accept(self) -> None:
-        """Find the cell right, and show the next one."""
+        """Find the cell right, unless it is so already, and show the next one."""
         plane, label = self._needed().key
         old = self._session.cells.get(plane, label)
+        if old is not None and old.reviewed:
+            self.next()
+            return
         new = replace(old or CellRecord(label, plane), reviewed=True)
         self._session.apply(Action(f"accept {label}", (), (RecordChange(old, new),)))
         self._decided()
