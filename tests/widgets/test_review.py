@@ -9,6 +9,7 @@ from tests.widgets.conftest import discs
 from napari_cellsam.editing.journal import replay
 from napari_cellsam.errors import OptionError
 from napari_cellsam.types import Mask
+from napari_cellsam.widgets._actions import find_action, run_action
 from napari_cellsam.widgets._looking import NoImageError
 from napari_cellsam.widgets._review import Review
 from napari_cellsam.widgets._review_filter import ReviewFilter
@@ -363,3 +364,37 @@ def test_a_cell_that_is_accepted_twice_is_one_step_of_the_history(found, review)
     assert len(found.history) == n_steps
     found.undo()
     assert review.count.n_left == 1
+
+
+@pytest.mark.parametrize("action_id", ["start_review", "next_cell", "previous_cell", "approve_cell", "reject_cell"])
+def test_in_3d_the_review_waits_and_says_why(stack, action_id):
+    start(stack, stack.review)
+    current, n_steps = stack.review.current, len(stack.history)
+    stack.review.stop() if action_id == "start_review" else stack.viewer.layers.remove("cell under review")
+    stack.viewer.dims.ndisplay = 3
+    run_action(stack, find_action(action_id))
+    stack.settle()
+    assert "in 3-D" in stack.heard[-1]
+    assert len(stack.history) == n_steps
+    assert stack.review.current == (None if action_id == "start_review" else current)
+
+
+def test_a_filter_that_is_chosen_in_3d_is_kept_for_later(stack):
+    start(stack, stack.review)
+    stack.viewer.layers.remove("cell under review")
+    stack.viewer.dims.ndisplay = 3
+    stack.review.set_filter(ReviewFilter(border=False))
+    assert "in 3-D" in stack.heard[-1]
+    stack.viewer.dims.ndisplay = 2
+    stack.review.next()
+    assert stack.review.current is not None
+
+
+def test_cells_that_were_measured_while_3d_was_chosen_wait(stack):
+    stack.review.start()
+    stack.viewer.dims.ndisplay = 3
+    stack.settle()
+    assert "in 3-D" in stack.heard[-1]
+    stack.viewer.dims.ndisplay = 2
+    stack.review.next()
+    assert stack.review.current is not None

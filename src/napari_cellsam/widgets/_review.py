@@ -13,7 +13,7 @@ from napari_cellsam.editing.actions import Action
 from napari_cellsam.editing.doubts import doubt_of
 from napari_cellsam.editing.edits import Plane
 from napari_cellsam.editing.records import CellRecord, RecordChange
-from napari_cellsam.errors import OptionError
+from napari_cellsam.errors import CellsamError, OptionError
 from napari_cellsam.widgets._looking import NoImageError
 from napari_cellsam.widgets._review_filter import Reviewed, ReviewFilter
 from napari_cellsam.widgets._review_queue import Entry, Seen, pixel_of, seen_in
@@ -85,10 +85,13 @@ class Review:
         ------
         NoImageError
             If there are no cells yet.
+        ImageShapeError
+            If the window shows no plane of the image, as in 3-D.
         """
         session = self._session
         if not session.has_target:
             raise NoImageError("There are no cells to review yet: let the model find some, or click on them.")
+        self._check_view()
         target, planes = session.target, session.planes()
 
         def work(call: Call, report: Report) -> list[Seen]:  # noqa: ARG001 - there is nothing to report
@@ -114,8 +117,7 @@ class Review:
         self._filter = filter
         if self.on:
             self._sort()
-            self._at = -1
-            self.next()
+            self._show_first()
 
     def next(self) -> None:
         """Show the next cell that is still to be looked at."""
@@ -187,7 +189,7 @@ class Review:
             self.changed.emit()
             return
         self._stability.start([(entry.plane, entry.measure) for entry in self._entries])
-        self.next()
+        self._show_first()
 
     def _sort(self) -> None:
         """Put all cells in order."""
@@ -209,10 +211,20 @@ class Review:
         self._entries = seen + [entry for entry in self._entries if entry.key not in keys]
         self.changed.emit()
 
+    def _show_first(self) -> None:
+        """Show the first cell that is to be looked at; what is in its way is told."""
+        self._at = -1
+        try:
+            self.next()
+        except CellsamError as error:
+            self._session.say(str(error), "warning")
+            self.changed.emit()
+
     def _go(self, places: range, otherwise: str, *, reviewed_too: bool = False) -> None:
         if not self.on:
             self.start()
             return
+        self._check_view()
         for at in places:
             if self._is_open(self._entries[at], reviewed_too=reviewed_too):
                 self._at = at
@@ -246,7 +258,12 @@ class Review:
     def _needed(self) -> Entry:
         if self.current is None or self._record(self._entries[self._at]) is None:
             raise OptionError("No cell is being reviewed; start the review, or go to the next cell.")
+        self._check_view()
         return self._entries[self._at]
+
+    def _check_view(self) -> None:
+        """Refuse to go on where no plane is shown, as in 3-D: no frame could be drawn there."""
+        _ = self._session.plane  # it says what is wrong
 
     def _is_open(self, entry: Entry, *, reviewed_too: bool = False) -> bool:
         """Whether a cell is still there, and to be looked at."""
