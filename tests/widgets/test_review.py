@@ -59,8 +59,6 @@ def test_the_most_doubtful_cell_is_shown_first(found, review):
         review.next()
         order.append(review.current[1])
     assert order == [3, 4, 2, 1]
-    review.next()
-    assert "last one" in found.heard[-1]
     review.previous()
     assert review.current[1] == 2
 
@@ -398,3 +396,63 @@ def test_cells_that_were_measured_while_3d_was_chosen_wait(stack):
     stack.viewer.dims.ndisplay = 2
     stack.review.next()
     assert stack.review.current is not None
+
+
+def test_behind_the_last_cell_those_that_were_passed_over_come_again(found, review):
+    set_scores(found, {1: 0.9, 2: 0.8, 3: 0.2, 4: 0.6})
+    start(found, review)
+    review.next()
+    for _ in range(3):
+        review.accept()
+    assert review.current[1] == 3
+    review.next()
+    assert review.current[1] == 3
+    assert "last one that is still" in found.heard[-1]
+    review.accept()
+    assert "all have been looked at" in found.heard[-1]
+
+
+def test_a_cell_whose_acceptance_was_undone_comes_again(found, review):
+    set_scores(found, {1: 0.9, 2: 0.8, 3: 0.2, 4: 0.6})
+    start(found, review)
+    for _ in range(4):
+        review.accept()
+    for _ in range(3):
+        found.undo()
+    review.next()
+    assert review.current[1] == 4
+
+
+def test_cells_that_are_found_after_an_empty_review_are_reviewed(session):
+    session.set_clicking(True)
+    session.review.next()
+    session.settle()
+    assert not session.review.on
+    session.automatic.run()
+    session.settle()
+    session.review.next()
+    session.settle()
+    assert session.review.count.n_left == 4
+    assert session.review.current is not None
+
+
+def test_cells_that_are_found_during_a_review_are_reviewed_behind_the_others(session):
+    session.prompting.click(20, 20)
+    session.settle()
+    start(session, session.review)
+    session.prompting.click(60, 30)
+    session.settle()
+    session.review.accept()
+    session.settle()
+    assert session.review.current == ((), 2)
+
+
+def test_cells_that_the_filter_does_not_let_start_no_review_anew(found, review):
+    start(found, review)
+    review.set_filter(ReviewFilter(min_area=10_000))
+    review.next()
+    found.settle()
+    assert "no cells to review" in found.heard[-1]
+    review.set_filter(ReviewFilter())
+    assert review.count.n_left == 4
+    assert review.current is not None

@@ -15,8 +15,8 @@ from napari_cellsam.editing.edits import Plane
 from napari_cellsam.editing.records import CellRecord, RecordChange
 from napari_cellsam.errors import CellsamError, OptionError
 from napari_cellsam.widgets._looking import NoImageError
-from napari_cellsam.widgets._review_filter import Reviewed, ReviewFilter
-from napari_cellsam.widgets._review_queue import Entry, Seen, pixel_of, seen_in
+from napari_cellsam.widgets._review_filter import Reviewed, ReviewFilter, per_minute
+from napari_cellsam.widgets._review_queue import Entry, Seen, are_more, pixel_of, seen_in
 from napari_cellsam.widgets._spotlight import Spotlight
 from napari_cellsam.widgets._stability import Stability
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Review"]
 
-_TOPIC, _PACE_S = "review", 120.0  # seconds over which the pace is told
+_TOPIC = "review"
 
 
 class Review:
@@ -76,7 +76,7 @@ class Review:
         """How far the review is."""
         cells = list(self._session.cells) if self._session.has_target else []
         n_left = sum(self._is_open(entry) for entry in self._entries) if self._is_here() else 0
-        return Reviewed(sum(record.reviewed for record in cells), len(cells), n_left, self._pace())
+        return Reviewed(sum(record.reviewed for record in cells), len(cells), n_left, per_minute(self._times))
 
     def start(self) -> None:
         """Look at all cells, in another thread, and show the most doubtful one.
@@ -120,12 +120,18 @@ class Review:
             self._show_first()
 
     def next(self) -> None:
-        """Show the next cell that is still to be looked at."""
-        self._go(range(self._at + 1, len(self._entries)), "This was the last one; all others have been looked at.")
+        """Show the next cell that is still to be looked at; behind the last one, those passed over and new ones."""
+        if not (self.on and self._entries):
+            self.start()
+        elif not self._go(range(self._at + 1, len(self._entries))):
+            self._go_round()
 
     def previous(self) -> None:
         """Show the cell before."""
-        self._go(range(self._at - 1, -1, -1), "This is the first one.", reviewed_too=True)
+        if not self.on:
+            self.start()
+        elif not self._go(range(self._at - 1, -1, -1), reviewed_too=True):
+            self._session.say("This is the first one.")
 
     def accept(self) -> None:
         """Find the cell right, unless it is so already, and show the next one."""
@@ -182,9 +188,10 @@ class Review:
         return self._session.has_target and self._session.target is self._target
 
     def _measured(self, seen: list[Seen]) -> None:
-        self._seen, self.on, self._at = seen, True, -1
+        self._seen, self.on, self._at = seen, bool(seen), -1
         self._sort()
         if not self._entries:
+            self._spotlight.hide()
             self._session.say("There are no cells to review: all were looked at, or the filter lets none.")
             self.changed.emit()
             return
@@ -215,23 +222,32 @@ class Review:
         """Show the first cell that is to be looked at; what is in its way is told."""
         self._at = -1
         try:
-            self.next()
+            if not self._go(range(len(self._entries))):
+                self._session.say("The filter lets no cell that is still to be looked at.")
         except CellsamError as error:
             self._session.say(str(error), "warning")
-            self.changed.emit()
+        self.changed.emit()
 
-    def _go(self, places: range, otherwise: str, *, reviewed_too: bool = False) -> None:
-        if not self.on:
+    def _go_round(self) -> None:
+        """Show cells that are not in the order yet, or the first one that was passed over."""
+        former = self._at
+        if are_more(self._session.cells, self._entries, self._seen, self._filter):
             self.start()
-            return
+        elif not self._go(range(former + 1)):
+            self._session.say("This was the last one; all have been looked at.")
+            self.changed.emit()
+        elif self._at == former:
+            self._session.say("This is the last one that is still to be looked at.")
+
+    def _go(self, places: range, *, reviewed_too: bool = False) -> bool:
+        """Show the first cell of some that is to be looked at; return whether there is one."""
         self._check_view()
         for at in places:
             if self._is_open(self._entries[at], reviewed_too=reviewed_too):
                 self._at = at
                 self._show()
-                return
-        self._session.say(otherwise)
-        self.changed.emit()
+                return True
+        return False
 
     def _show(self) -> None:
         """Move camera and sliders to the cell, and tell what is known of it."""
@@ -246,14 +262,6 @@ class Review:
     def _decided(self) -> None:
         self._times.append(time.monotonic())
         self.next()
-
-    def _pace(self) -> float | None:
-        """Return how many cells a minute were decided on lately."""
-        now = time.monotonic()
-        recent = [t for t in self._times if now - t <= _PACE_S]
-        if len(recent) < 2:
-            return None
-        return 60 * (len(recent) - 1) / max(recent[-1] - recent[0], 1e-3)
 
     def _needed(self) -> Entry:
         if self.current is None or self._record(self._entries[self._at]) is None:

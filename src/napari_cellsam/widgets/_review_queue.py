@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,12 +10,14 @@ import numpy as np
 
 from napari_cellsam.editing.doubts import CellMeasure, measure_cells, oddness_of
 from napari_cellsam.editing.edits import Plane
+from napari_cellsam.editing.records import CellRecord
 
 if TYPE_CHECKING:
     from napari_cellsam.service.transport import Call
     from napari_cellsam.widgets._layers import LabelsTarget
+    from napari_cellsam.widgets._review_filter import ReviewFilter
 
-__all__ = ["Entry", "Key", "Seen", "pixel_of", "seen_in"]
+__all__ = ["Entry", "Key", "Seen", "are_more", "pixel_of", "seen_in"]
 
 Key = tuple[Plane, int]
 """Plane and number of a cell."""
@@ -69,3 +71,28 @@ def pixel_of(target: LabelsTarget, entry: Entry) -> tuple[float, float] | None:
         return None
     middle = len(rows) // 2
     return float(y0 + rows[middle]), float(x0 + columns[middle])
+
+
+def are_more(cells: Iterable[CellRecord], queue: Iterable[Entry], seen: Iterable[Seen], chosen: ReviewFilter) -> bool:
+    """Return whether cells are to be looked at that are not in a queue: new ones, and those that changed since.
+
+    Parameters
+    ----------
+    cells
+        All that something is known of.
+    queue
+        The cells in order.
+    seen
+        Those that were there when the order was made.
+    chosen
+        Which cells are looked at.
+    """
+    queued, measures = {entry.key for entry in queue}, {each.key: each.measure for each in seen}
+    others = ((record, measures.get(_key(record))) for record in cells if _key(record) not in queued)
+    return any(
+        chosen.lets_record(record) if measure is None else chosen.lets(measure, record) for record, measure in others
+    )
+
+
+def _key(record: CellRecord) -> Key:
+    return record.plane, record.label
