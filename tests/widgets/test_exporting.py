@@ -92,3 +92,10 @@ def test_a_format_that_does_not_exist_is_refused_before_anything_is_written(foun
 def test_an_image_without_a_file_is_exported_to_the_home_folder(found, monkeypatch, tmp_path):
     monkeypatch.setattr(Path, "home", lambda: tmp_path)
     assert found.exporting.suggestion == tmp_path / "discs cells"
+
+
+def test_without_a_format_nothing_is_exported_and_the_user_is_told(found, tmp_path):
+    with pytest.raises(OptionError, match="tick a format first"):
+        found.exporting.run(tmp_path / "out", [])
+    assert not found.exporting.running
+    assert found.exporting.folder is None

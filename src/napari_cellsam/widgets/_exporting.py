@@ -13,7 +13,7 @@ from psygnal import Signal
 
 from napari_cellsam.editing.exporting import cell_set_of
 from napari_cellsam.editing.records import CellRecord
-from napari_cellsam.errors import OutputError
+from napari_cellsam.errors import OptionError, OutputError
 from napari_cellsam.export.formats import export_cells, find_format
 from napari_cellsam.widgets._axes import stack_axis_of
 from napari_cellsam.widgets._looking import NoImageError
@@ -87,12 +87,14 @@ class Exporting:
         NoImageError
             If there are no cells.
         OptionError
-            If a format does not exist.
+            If there is no format, or one does not exist.
         """
         session = self._session
         if not session.has_target:
             raise NoImageError("There are no cells to export yet: let the model find some, or click on them.")
         folder, entries = folder or self.suggestion, [find_format(name) for name in formats]
+        if not entries:
+            raise OptionError("There is nothing to export: tick a format first.")
         planes, target, source = session.planes(), session.target, session.source
         assert source is not None  # noqa: S101 - the labels are those of an image
         readers = [source.reader(plane) for plane in planes] if len(planes) <= _MOST_PLANES_WITH_IMAGES else []
