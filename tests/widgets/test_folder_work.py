@@ -258,3 +258,31 @@ def test_labels_of_the_users_are_saved_and_stay(session, images, wait):
     wait("day 2.tif")
     assert [layer.name for layer in session.viewer.layers] == ["mine", "day 2", "day 2 cells"]
     assert read_cells(images / "cells" / "day 1_labels.tif").labels[5, 5] == 4
+
+
+def test_the_row_that_the_user_chose_stays_until_another_image_is_opened(session, images, wait, make_dock):
+    section = make_dock(session).sections["folder"]
+    session.folder.open(images)
+    wait("day 1.tif")
+    section.refresh()
+    assert section.images.currentRow() == 0
+    section.images.setCurrentRow(2)
+    session.changed.emit()
+    section.refresh()
+    assert section.images.currentRow() == 2
+    session.folder.next()
+    wait("day 2.tif")
+    section.refresh()
+    assert section.images.currentRow() == 1
+
+
+def test_the_row_that_the_user_chose_stays_when_an_image_is_done(session, images, wait, make_dock):
+    section = make_dock(session).sections["folder"]
+    session.folder.open(images)
+    wait("day 1.tif")
+    section.refresh()
+    section.images.setCurrentRow(2)
+    session.folder._note("in review")
+    section.refresh()
+    assert section.images.item(0).text().startswith("◑")
+    assert section.images.currentRow() == 2
