@@ -14,7 +14,7 @@ from psygnal import Signal
 from napari_cellsam.editing.exporting import cell_set_of
 from napari_cellsam.editing.records import CellRecord
 from napari_cellsam.errors import OptionError, OutputError
-from napari_cellsam.export.formats import export_cells, find_format
+from napari_cellsam.export.formats import Format, export_cells, find_format
 from napari_cellsam.widgets._axes import stack_axis_of
 from napari_cellsam.widgets._looking import NoImageError
 
@@ -28,6 +28,7 @@ __all__ = ["DEFAULT_FORMATS", "Exporting"]
 DEFAULT_FORMATS = ("tiff", "coco", "geojson", "imagej", "csv", "png")
 _TOPIC = "export"
 _MOST_PLANES_WITH_IMAGES = 64  # of a stack, whose pictures are held at once
+_TOO_LONG = f"Of a stack of more than {_MOST_PLANES_WITH_IMAGES} planes no pictures are exported"
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Exporting:
         self.progress = (0, 0)
         self.folder: Path | None = None
         """Where the last export went."""
+        self._left_out = ""
 
     @property
     def running(self) -> bool:
@@ -87,7 +89,7 @@ class Exporting:
         NoImageError
             If there are no cells.
         OptionError
-            If there is no format, or one does not exist.
+            If there is no format, one does not exist, or all need the pictures of a stack that is too long for that.
         """
         session = self._session
         if not session.has_target:
@@ -100,13 +102,16 @@ class Exporting:
         readers = [source.reader(plane) for plane in planes] if len(planes) <= _MOST_PLANES_WITH_IMAGES else []
         records: list[CellRecord] = list(session.cells)
         name, pixel_size_um, axis = _stem(session), source.pixel_size_um, stack_axis_of(target.layer)
-        self.progress = (0, len(entries))
+        usable = [entry.name for entry in entries if readers or not entry.needs_image]
+        if not usable:
+            raise OptionError(f"{_TOO_LONG}: tick a format that needs none.")
+        self._left_out = "" if readers else _left_out(entries)
+        self.progress = (0, len(usable))
 
         def work(call: Call, report: Report) -> Path:
             images = tuple(read() for read in readers)
             labels = np.array(target.layer.data)  # a copy: work goes on meanwhile
             cells = cell_set_of(labels, records, name, images=images, pixel_size_um=pixel_size_um, axis=axis)
-            usable = [entry.name for entry in entries if images or not entry.needs_image]
             for number, _ in enumerate(export_cells(cells, folder, usable), start=1):
                 report(_Written(number))
                 if call.cancelled:
@@ -126,8 +131,18 @@ class Exporting:
 
     def _done(self, folder: Path) -> None:
         self.folder, self.progress = folder, (0, 0)
-        self._session.say(f"The cells were exported to {folder}.")
+        kind = "warning" if self._left_out else "info"
+        self._session.say(f"The cells were exported to {folder}.{self._left_out}", kind)
         self.changed.emit()
+
+
+def _left_out(entries: Sequence[Format]) -> str:
+    """Return what formats lack without pictures, as a sentence; empty if nothing."""
+    missing = ", ".join(entry.title for entry in entries if entry.needs_image)
+    bare = ", ".join(entry.title for entry in entries if entry.uses_image)
+    parts = [f"not written: {missing}"] if missing else []
+    parts += [f"without pictures and intensities: {bare}"] if bare else []
+    return f" {_TOO_LONG}; {'; '.join(parts)}." if parts else ""
 
 
 def _stem(session: Session) -> str:
