@@ -11,6 +11,7 @@ from tests.widgets.conftest import discs
 
 from napari_cellsam.errors import OptionError
 from napari_cellsam.export.formats import FORMATS, export_cells, read_cells
+from napari_cellsam.widgets import _exporting
 from napari_cellsam.widgets._exporting import DEFAULT_FORMATS
 from napari_cellsam.widgets._looking import NoImageError
 
@@ -96,8 +97,6 @@ def test_an_image_without_a_file_is_exported_to_the_home_folder(found, monkeypat
 
 
 def test_an_export_that_is_cancelled_says_how_many_files_there_are(found, tmp_path, monkeypatch):
-    from napari_cellsam.widgets import _exporting
-
     begun, release = threading.Event(), threading.Event()
 
     def slowly(cells, folder, names):
@@ -116,3 +115,30 @@ def test_an_export_that_is_cancelled_says_how_many_files_there_are(found, tmp_pa
     assert len(list((tmp_path / "out").iterdir())) == 2
     assert "cancelled: 2 files" in found.heard[-1]
     assert not found.exporting.running
+
+
+def test_without_a_format_nothing_is_exported_and_the_user_is_told(found, tmp_path):
+    with pytest.raises(OptionError, match="tick a format first"):
+        found.exporting.run(tmp_path / "out", [])
+    assert not found.exporting.running
+    assert found.exporting.folder is None
+
+
+def test_what_a_long_stack_is_exported_without_is_told(viewer, make_session, monkeypatch, tmp_path):
+    monkeypatch.setattr(_exporting, "_MOST_PLANES_WITH_IMAGES", 1)
+    viewer.add_image(np.stack([discs()] * 2), name="stack")
+    session = make_session(viewer)
+    session.start()
+    session.settle()
+    session.automatic.run()
+    session.settle()
+    session.exporting.run(tmp_path / "out", ["tiff", "csv", "png"])
+    session.settle()
+    told = session.heard[-1]
+    assert "no pictures" in told
+    assert "not written: overlay PNG; without pictures and intensities: CSV of measurements" in told
+    session.exporting.run(tmp_path / "more", ["coco"])
+    session.settle()
+    assert session.heard[-1].endswith("more.")
+    with pytest.raises(OptionError, match="needs none"):
+        session.exporting.run(tmp_path / "none", ["png"])

@@ -167,6 +167,31 @@ def test_cancelling_what_the_session_does_loses_no_features(session, features):
     assert len(session.target.layer.features) == 1
 
 
+def known_to(features):
+    """Return the layers that something is kept of."""
+    return {*features._shown, *features._columns, *features._own_colours}
+
+
+def test_of_a_closed_layer_nothing_is_kept(session, features):
+    features.colour_by("origin")
+    click(session, 20, 20)
+    features.settle()
+    layer = session.target.layer
+    assert known_to(features) == {layer.unique_id}
+    session.viewer.layers.remove(layer)
+    features.settle()
+    assert known_to(features) == set()
+
+
+def test_of_a_layer_that_is_closed_while_its_table_is_made_nothing_is_kept(session, features, qtbot):
+    click(session, 20, 20)
+    features.colour_by("origin")
+    assert features._jobs.n_running
+    session.viewer.layers.remove(session.target.layer)
+    features.settle()
+    assert known_to(features) == set()
+
+
 def test_ten_thousand_cells_do_not_hold_the_window(session, features, qtbot):
     layer = session.target.layer
     rng = np.random.default_rng(0)

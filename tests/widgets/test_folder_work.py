@@ -382,3 +382,31 @@ def test_clicks_without_an_answer_are_told_of_when_the_image_is_left(session, im
     client.release.set()
     wait("day 2.tif")
     assert any("2 clicks or drawings were not answered" in text for text in session.heard)
+
+
+def test_the_row_that_the_user_chose_stays_until_another_image_is_opened(session, images, wait, make_dock):
+    section = make_dock(session).sections["folder"]
+    session.folder.open(images)
+    wait("day 1.tif")
+    section.refresh()
+    assert section.images.currentRow() == 0
+    section.images.setCurrentRow(2)
+    session.changed.emit()
+    section.refresh()
+    assert section.images.currentRow() == 2
+    session.folder.next()
+    wait("day 2.tif")
+    section.refresh()
+    assert section.images.currentRow() == 1
+
+
+def test_the_row_that_the_user_chose_stays_when_an_image_is_done(session, images, wait, make_dock):
+    section = make_dock(session).sections["folder"]
+    session.folder.open(images)
+    wait("day 1.tif")
+    section.refresh()
+    section.images.setCurrentRow(2)
+    session.folder._note("in review")
+    section.refresh()
+    assert section.images.item(0).text().startswith("◑")
+    assert section.images.currentRow() == 2

@@ -9,6 +9,7 @@ from tests.widgets.conftest import discs
 from napari_cellsam.editing.journal import replay
 from napari_cellsam.errors import OptionError
 from napari_cellsam.types import Mask
+from napari_cellsam.widgets._actions import find_action, run_action
 from napari_cellsam.widgets._looking import NoImageError
 from napari_cellsam.widgets._review import Review
 from napari_cellsam.widgets._review_filter import ReviewFilter
@@ -58,8 +59,6 @@ def test_the_most_doubtful_cell_is_shown_first(found, review):
         review.next()
         order.append(review.current[1])
     assert order == [3, 4, 2, 1]
-    review.next()
-    assert "last one" in found.heard[-1]
     review.previous()
     assert review.current[1] == 2
 
@@ -312,3 +311,148 @@ def test_cells_that_were_measured_too_late_are_not_reviewed(found, review):
     found.use_image(found.viewer.add_image(discs(centres=((50, 50),)), name="other"))
     found.settle()
     assert not review.on
+
+
+@pytest.fixture
+def stack(viewer, make_session):
+    """Return a session on a stack of two planes, whose cells have the same places and the model found."""
+    viewer.add_image(np.stack([discs(), discs()]), name="stack")
+    made = make_session(viewer)
+    made.start()
+    made.settle()
+    made.automatic.run(planes=made.planes())
+    made.settle()
+    viewer.dims.set_point(0, 0)
+    return made
+
+
+def show_the_other_plane(session):
+    """Move the slider away from the cell under review."""
+    [plane] = session.review.current[0]
+    session.viewer.dims.set_point(0, 1 - plane)
+    assert session.plane == (1 - plane,)
+
+
+def test_the_cell_under_review_is_rejected_though_another_plane_is_shown(stack):
+    start(stack, stack.review)
+    before, (plane, label) = labels_of(stack).copy(), stack.review.current
+    show_the_other_plane(stack)
+    stack.review.reject()
+    after = labels_of(stack)
+    assert not (after[plane] == label).any()
+    assert np.array_equal(np.delete(after, plane[0], 0), np.delete(before, plane[0], 0))
+
+
+def test_the_cell_under_review_is_outlined_anew_though_another_plane_is_shown(stack):
+    start(stack, stack.review)
+    current = stack.review.current
+    show_the_other_plane(stack)
+    stack.review.redo()
+    stack.settle()
+    assert [(record.plane, record.label) for record in stack.cells if record.origin == "prompted"] == [current]
+    assert stack.plane == current[0]
+
+
+def test_a_cell_that_is_accepted_twice_is_one_step_of_the_history(found, review):
+    start(found, review)
+    for _ in range(4):
+        review.accept()
+    n_steps = len(found.history)
+    review.accept()
+    assert len(found.history) == n_steps
+    found.undo()
+    assert review.count.n_left == 1
+
+
+@pytest.mark.parametrize("action_id", ["start_review", "next_cell", "previous_cell", "approve_cell", "reject_cell"])
+def test_in_3d_the_review_waits_and_says_why(stack, action_id):
+    start(stack, stack.review)
+    current, n_steps = stack.review.current, len(stack.history)
+    stack.review.stop() if action_id == "start_review" else stack.viewer.layers.remove("cell under review")
+    stack.viewer.dims.ndisplay = 3
+    run_action(stack, find_action(action_id))
+    stack.settle()
+    assert "in 3-D" in stack.heard[-1]
+    assert len(stack.history) == n_steps
+    assert stack.review.current == (None if action_id == "start_review" else current)
+
+
+def test_a_filter_that_is_chosen_in_3d_is_kept_for_later(stack):
+    start(stack, stack.review)
+    stack.viewer.layers.remove("cell under review")
+    stack.viewer.dims.ndisplay = 3
+    stack.review.set_filter(ReviewFilter(border=False))
+    assert "in 3-D" in stack.heard[-1]
+    stack.viewer.dims.ndisplay = 2
+    stack.review.next()
+    assert stack.review.current is not None
+
+
+def test_cells_that_were_measured_while_3d_was_chosen_wait(stack):
+    stack.review.start()
+    stack.viewer.dims.ndisplay = 3
+    stack.settle()
+    assert "in 3-D" in stack.heard[-1]
+    stack.viewer.dims.ndisplay = 2
+    stack.review.next()
+    assert stack.review.current is not None
+
+
+def test_behind_the_last_cell_those_that_were_passed_over_come_again(found, review):
+    set_scores(found, {1: 0.9, 2: 0.8, 3: 0.2, 4: 0.6})
+    start(found, review)
+    review.next()
+    for _ in range(3):
+        review.accept()
+    assert review.current[1] == 3
+    review.next()
+    assert review.current[1] == 3
+    assert "last one that is still" in found.heard[-1]
+    review.accept()
+    assert "all have been looked at" in found.heard[-1]
+
+
+def test_a_cell_whose_acceptance_was_undone_comes_again(found, review):
+    set_scores(found, {1: 0.9, 2: 0.8, 3: 0.2, 4: 0.6})
+    start(found, review)
+    for _ in range(4):
+        review.accept()
+    for _ in range(3):
+        found.undo()
+    review.next()
+    assert review.current[1] == 4
+
+
+def test_cells_that_are_found_after_an_empty_review_are_reviewed(session):
+    session.set_clicking(True)
+    session.review.next()
+    session.settle()
+    assert not session.review.on
+    session.automatic.run()
+    session.settle()
+    session.review.next()
+    session.settle()
+    assert session.review.count.n_left == 4
+    assert session.review.current is not None
+
+
+def test_cells_that_are_found_during_a_review_are_reviewed_behind_the_others(session):
+    session.prompting.click(20, 20)
+    session.settle()
+    start(session, session.review)
+    session.prompting.click(60, 30)
+    session.settle()
+    session.review.accept()
+    session.settle()
+    assert session.review.current == ((), 2)
+
+
+def test_cells_that_the_filter_does_not_let_start_no_review_anew(found, review):
+    start(found, review)
+    review.set_filter(ReviewFilter(min_area=10_000))
+    review.next()
+    found.settle()
+    assert "no cells to review" in found.heard[-1]
+    review.set_filter(ReviewFilter())
+    assert review.count.n_left == 4
+    assert review.current is not None

@@ -36,6 +36,8 @@ class Format:
         Whether one file holds all planes of a stack; otherwise there is a file for each.
     needs_image
         Whether there must be an image.
+    uses_image
+        Whether pictures, or intensities of cells in them, are written where there is an image.
     module
         What must be installed, where that does not come with us.
     """
@@ -48,6 +50,7 @@ class Format:
     exact: bool = False
     stacks: bool = True
     needs_image: bool = False
+    uses_image: bool = False
     module: str = ""
 
     def path(self, folder: Path, name: str) -> Path:
@@ -106,7 +109,9 @@ def _load(function: str) -> Callable[..., Any]:
 _ALL = (
     Format("tiff", "label TIFF", "_labels.tif", "ome_tiff.write_tiff", "ome_tiff.read_tiff", True),
     Format("ome-tiff", "OME-TIFF", "_labels.ome.tif", "ome_tiff.write_ome_tiff", "ome_tiff.read_tiff", True),
-    Format("ome-zarr", "OME-Zarr", ".ome.zarr", "ome_zarr.write_ome_zarr", "ome_zarr.read_ome_zarr", True),
+    Format(
+        "ome-zarr", "OME-Zarr", ".ome.zarr", "ome_zarr.write_ome_zarr", "ome_zarr.read_ome_zarr", True, uses_image=True
+    ),
     Format("coco", "COCO with masks", "_coco.json", "coco.write_coco", "coco.read_coco", True),
     Format("coco-polygons", "COCO with polygons", "_coco_polygons.json", "coco.write_coco_polygons", "coco.read_coco"),
     Format("geojson", "GeoJSON for QuPath", ".geojson", "geojson.write_geojson", "geojson.read_geojson", True),
@@ -114,15 +119,26 @@ _ALL = (
     Format("cellpose", "Cellpose's _seg.npy", "_seg.npy", "cellpose.write_seg", "cellpose.read_seg", True),
     Format("cellpose-masks", "Cellpose's masks", "_cp_masks.tif", "cellpose.write_masks", "ome_tiff.read_tiff", True),
     Format(
-        "stardist", "StarDist's folders", "stardist/masks/.tif", "stardist.write_stardist", "ome_tiff.read_tiff", True
+        "stardist",
+        "StarDist's folders",
+        "stardist/masks/.tif",
+        "stardist.write_stardist",
+        "ome_tiff.read_tiff",
+        True,
+        uses_image=True,
     ),
-    Format("deepcell", "DeepCell's .npz", ".npz", "deepcell.write_npz", "deepcell.read_npz", True),
-    Format("csv", "CSV of measurements", "_measurements.csv", "measurements.write_csv"),
+    Format("deepcell", "DeepCell's .npz", ".npz", "deepcell.write_npz", "deepcell.read_npz", True, uses_image=True),
+    Format("csv", "CSV of measurements", "_measurements.csv", "measurements.write_csv", uses_image=True),
     Format(
-        "parquet", "Parquet of measurements", "_measurements.parquet", "measurements.write_parquet", module="pyarrow"
+        "parquet",
+        "Parquet of measurements",
+        "_measurements.parquet",
+        "measurements.write_parquet",
+        module="pyarrow",
+        uses_image=True,
     ),
     Format("png", "overlay PNG", "_outlines.png", "overlay.write_png", stacks=False, needs_image=True),
-    Format("svg", "overlay SVG", "_outlines.svg", "overlay_svg.write_svg", stacks=False),
+    Format("svg", "overlay SVG", "_outlines.svg", "overlay_svg.write_svg", stacks=False, uses_image=True),
 )
 
 FORMATS = {entry.name: entry for entry in _ALL}

@@ -13,8 +13,8 @@ from psygnal import Signal
 
 from napari_cellsam.editing.exporting import cell_set_of
 from napari_cellsam.editing.records import CellRecord
-from napari_cellsam.errors import OutputError
-from napari_cellsam.export.formats import export_cells, find_format
+from napari_cellsam.errors import OptionError, OutputError
+from napari_cellsam.export.formats import Format, export_cells, find_format
 from napari_cellsam.widgets._axes import stack_axis_of
 from napari_cellsam.widgets._looking import NoImageError
 
@@ -28,6 +28,7 @@ __all__ = ["DEFAULT_FORMATS", "Exporting"]
 DEFAULT_FORMATS = ("tiff", "coco", "geojson", "imagej", "csv", "png")
 _TOPIC = "export"
 _MOST_PLANES_WITH_IMAGES = 64  # of a stack, whose pictures are held at once
+_TOO_LONG = f"Of a stack of more than {_MOST_PLANES_WITH_IMAGES} planes no pictures are exported"
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class Exporting:
         self._job: Job[_Exported] | None = None
         self.folder: Path | None = None
         """Where the last export went."""
+        self._left_out = ""
 
     @property
     def running(self) -> bool:
@@ -95,31 +97,34 @@ class Exporting:
         NoImageError
             If there are no cells.
         OptionError
-            If a format does not exist.
+            If there is no format, one does not exist, or all need the pictures of a stack that is too long for that.
         """
         session = self._session
         if not session.has_target:
             raise NoImageError("There are no cells to export yet: let the model find some, or click on them.")
         folder, entries = folder or self.suggestion, [find_format(name) for name in formats]
+        if not entries:
+            raise OptionError("There is nothing to export: tick a format first.")
         planes, target, source = session.planes(), session.settled, session.source
         assert source is not None  # noqa: S101 - the labels are those of an image
         readers = [source.reader(plane) for plane in planes] if len(planes) <= _MOST_PLANES_WITH_IMAGES else []
         records: list[CellRecord] = list(session.cells)
         name, pixel_size_um, axis = _stem(session), source.pixel_size_um, stack_axis_of(target.layer)
-        self.progress = (0, len(entries))
+        usable = [entry.name for entry in entries if readers or not entry.needs_image]
+        if not usable:
+            raise OptionError(f"{_TOO_LONG}: tick a format that needs none.")
+        self._left_out = "" if readers else _left_out(entries)
+        self.progress = (0, len(usable))
 
         def work(call: Call, report: Report) -> _Exported:
             images = tuple(read() for read in readers)
             labels = np.array(target.layer.data)  # a copy: work goes on meanwhile
             cells = cell_set_of(labels, records, name, images=images, pixel_size_um=pixel_size_um, axis=axis)
-            usable = [entry.name for entry in entries if images or not entry.needs_image]
             writing, n_files = export_cells(cells, folder, usable), 0
-            while not call.cancelled:
-                if next(writing, None) is None:
-                    return _Exported(folder, n_files, broken_off=False)
+            while not call.cancelled and next(writing, None) is not None:
                 n_files += 1
                 report(_Written(n_files))
-            return _Exported(folder, n_files, broken_off=True)
+            return _Exported(folder, n_files, broken_off=n_files < len(usable))
 
         self._job = session.jobs.submit(
             work, on_done=self._done, on_error=session.failed, on_report=self._heard, topic=_TOPIC, whole=True
@@ -142,14 +147,24 @@ class Exporting:
     def _done(self, exported: _Exported) -> None:
         folder, n_files = exported.folder, exported.n_files
         self.progress = (0, 0)
-        if n_files or not exported.broken_off:
+        if n_files:
             self.folder = folder
         if exported.broken_off:
             files = "1 file was" if n_files == 1 else f"{n_files or 'no'} files were"
             self._session.say(f"The export was cancelled: {files} written to {folder}, others are missing.", "warning")
         else:
-            self._session.say(f"The cells were exported to {folder}.")
+            kind = "warning" if self._left_out else "info"
+            self._session.say(f"The cells were exported to {folder}.{self._left_out}", kind)
         self.changed.emit()
+
+
+def _left_out(entries: Sequence[Format]) -> str:
+    """Return what formats lack without pictures, as a sentence; empty if nothing."""
+    missing = ", ".join(entry.title for entry in entries if entry.needs_image)
+    bare = ", ".join(entry.title for entry in entries if entry.uses_image)
+    parts = [f"not written: {missing}"] if missing else []
+    parts += [f"without pictures and intensities: {bare}"] if bare else []
+    return f" {_TOO_LONG}; {'; '.join(parts)}." if parts else ""
 
 
 def _stem(session: Session) -> str:

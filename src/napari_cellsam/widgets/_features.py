@@ -75,6 +75,7 @@ class Features:
         self._timer = QTimer(interval=_LEAST_MS, singleShot=True)
         self._timer.timeout.connect(self._show)
         session.changed.connect(self._later)
+        session.viewer.layers.events.removed.connect(self._on_removed)
 
     @property
     def by(self) -> ColourBy:
@@ -94,6 +95,7 @@ class Features:
     def close(self) -> None:
         """Follow the cells no more; colours and features stay as they are."""
         self._session.changed.disconnect(self._later)
+        self._session.viewer.layers.events.removed.disconnect(self._on_removed)
         self._timer.stop()
         self._timer.deleteLater()
         self._jobs.close()
@@ -118,6 +120,8 @@ class Features:
             return _joined(table, table_of(records, extra), former), None if by == "label" else colours_of(records, by)
 
         def done(made: tuple[DataFrame, DirectLabelColormap | None]) -> None:
+            if layer.unique_id not in self._columns:
+                return  # it was closed meanwhile
             self._shown[layer.unique_id] = state
             former.update(() if extra is None else extra.names)
             self._put(layer, *made)
@@ -137,6 +141,11 @@ class Features:
         took_ms = min(self._took_ms) if len(self._took_ms) == 2 else 0.0  # the first colouring compiles, for seconds
         self._timer.setInterval(max(_LEAST_MS, round(took_ms / _SHARE)))
         self.changed.emit()
+
+    def _on_removed(self, event: Any) -> None:
+        """Forget a layer that is closed."""
+        for known in (self._columns, self._shown, self._own_colours):
+            known.pop(event.value.unique_id, None)
 
     def _failed(self, error: CellsamError) -> None:
         self._session.failed(error)

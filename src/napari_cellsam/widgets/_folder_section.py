@@ -35,6 +35,7 @@ class FolderSection(Section):
     def __init__(self, session: Session, buttons: ActionButtons) -> None:
         self._session, self._buttons = session, buttons
         self.images, self.about = QListWidget(), line()
+        self._current: Path | None = None  # as it was shown last
         self.images.setToolTip("A double click saves the image that is open, and opens this one.")
         self.choose = QPushButton("Open a folder …")
         self.choose.setToolTip("Work through the images of a folder, one after the other.")
@@ -65,16 +66,19 @@ class FolderSection(Section):
         folder = self._session.folder
         states = [folder.state_of(path) for path in folder.paths]
         texts = [f"{_MARKS[state]}  {path.name}" for state, path in zip(states, folder.paths, strict=True)]
+        row = self.images.currentRow()  # the user may have chosen another one than is open
         if texts != [self.images.item(row).text() for row in range(self.images.count())]:
             self.images.clear()
             self.images.addItems(texts)
-            for row, state in enumerate(states):
-                self.images.item(row).setToolTip(state)
+            for item, state in enumerate(states):
+                self.images.item(item).setToolTip(state)
             if texts:
                 self.images.setFixedHeight(_ROWS_SHOWN * (self.images.sizeHintForRow(0) + 2))
         current = folder.current
-        if current is not None:
-            self.images.setCurrentRow(list(folder.paths).index(current))
+        if current is not None and current != self._current:
+            row = list(folder.paths).index(current)
+        self._current = current
+        self.images.setCurrentRow(row)
         self.images.setVisible(bool(texts))
         n_done = states.count("done")
         self.about.setText(f"{n_done} of {len(states)} done." if states else "")

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-import numpy as np
 from psygnal import Signal
 
 from napari_cellsam.editing.actions import Action
-from napari_cellsam.editing.doubts import CellMeasure, doubt_of, measure_cells, oddness_of
+from napari_cellsam.editing.doubts import doubt_of
 from napari_cellsam.editing.edits import Plane
 from napari_cellsam.editing.records import CellRecord, RecordChange
-from napari_cellsam.errors import OptionError
+from napari_cellsam.errors import CellsamError, OptionError
 from napari_cellsam.widgets._looking import NoImageError
-from napari_cellsam.widgets._review_filter import Reviewed, ReviewFilter
+from napari_cellsam.widgets._review_filter import Reviewed, ReviewFilter, per_minute
+from napari_cellsam.widgets._review_queue import Entry, Seen, are_more, pixel_of, seen_in
 from napari_cellsam.widgets._spotlight import Spotlight
 from napari_cellsam.widgets._stability import Stability
 
@@ -28,23 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Review"]
 
-_TOPIC, _PACE_S = "review", 120.0  # seconds over which the pace is told
-
-
-@dataclass(frozen=True)
-class _Seen:
-    """What is known of a cell from the picture alone."""
-
-    plane: Plane
-    measure: CellMeasure
-    oddness: float
-
-
-@dataclass(frozen=True)
-class _Entry:
-    plane: Plane
-    measure: CellMeasure
-    doubt: float
+_TOPIC = "review"
 
 
 class Review:
@@ -60,8 +44,8 @@ class Review:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._filter = ReviewFilter()
-        self._entries: list[_Entry] = []
-        self._seen: list[_Seen] = []
+        self._entries: list[Entry] = []
+        self._seen: list[Seen] = []
         self._times: deque[float] = deque(maxlen=200)
         self._spotlight = Spotlight(session)
         self._stability = Stability(session)
@@ -80,8 +64,7 @@ class Review:
         """Plane and number of the cell that is looked at."""
         if not (self.on and self._is_here() and 0 <= self._at < len(self._entries)):
             return None
-        entry = self._entries[self._at]
-        return entry.plane, entry.measure.label
+        return self._entries[self._at].key
 
     @property
     def doubt(self) -> float | None:
@@ -93,7 +76,7 @@ class Review:
         """How far the review is."""
         cells = list(self._session.cells) if self._session.has_target else []
         n_left = sum(self._is_open(entry) for entry in self._entries) if self._is_here() else 0
-        return Reviewed(sum(record.reviewed for record in cells), len(cells), n_left, self._pace())
+        return Reviewed(sum(record.reviewed for record in cells), len(cells), n_left, per_minute(self._times))
 
     def start(self) -> None:
         """Look at all cells, in another thread, and show the most doubtful one.
@@ -102,22 +85,19 @@ class Review:
         ------
         NoImageError
             If there are no cells yet.
+        ImageShapeError
+            If the window shows no plane of the image, as in 3-D.
         """
         session = self._session
         if not session.has_target:
             raise NoImageError("There are no cells to review yet: let the model find some, or click on them.")
+        self._check_view()
         target, planes = session.settled, session.planes()
 
-        def work(call: Call, report: Report) -> list[_Seen]:  # noqa: ARG001 - there is nothing to report
-            found: list[_Seen] = []
-            for plane in planes:
-                if call.cancelled:
-                    break
-                measures = measure_cells(np.asarray(target.layer.data[plane]))
-                found += [_Seen(plane, measures[label], odd) for label, odd in oddness_of(measures).items()]
-            return found
+        def work(call: Call, report: Report) -> list[Seen]:  # noqa: ARG001 - there is nothing to report
+            return seen_in(target, planes, call)
 
-        def done(seen: list[_Seen]) -> None:
+        def done(seen: list[Seen]) -> None:
             if session.has_target and session.target is target:
                 self._measured(seen)
 
@@ -137,36 +117,42 @@ class Review:
         self._filter = filter
         if self.on:
             self._sort()
-            self._at = -1
-            self.next()
+            self._show_first()
 
     def next(self) -> None:
-        """Show the next cell that is still to be looked at."""
-        self._go(range(self._at + 1, len(self._entries)), "This was the last one; all others have been looked at.")
+        """Show the next cell that is still to be looked at; behind the last one, those passed over and new ones."""
+        if not (self.on and self._entries):
+            self.start()
+        elif not self._go(range(self._at + 1, len(self._entries))):
+            self._go_round()
 
     def previous(self) -> None:
         """Show the cell before."""
-        self._go(range(self._at - 1, -1, -1), "This is the first one.", reviewed_too=True)
+        if not self.on:
+            self.start()
+        elif not self._go(range(self._at - 1, -1, -1), reviewed_too=True):
+            self._session.say("This is the first one.")
 
     def accept(self) -> None:
-        """Find the cell right, and show the next one."""
-        plane, label = self._needed()
+        """Find the cell right, unless it is so already, and show the next one."""
+        plane, label = self._needed().key
         old = self._session.cells.get(plane, label)
+        if old is not None and old.reviewed:
+            self.next()
+            return
         new = replace(old or CellRecord(label, plane), reviewed=True)
         self._session.apply(Action(f"accept {label}", (), (RecordChange(old, new),)))
         self._decided()
 
     def reject(self) -> None:
         """Delete the cell, and show the next one."""
-        plane, label = self._needed()
-        y, x = self._place(plane, self._entries[self._at].measure)
+        y, x = self._go_back_to(self._needed())
         self._session.prompting.delete(y, x)
         self._decided()
 
     def redo(self) -> None:
         """Let the model outline the cell anew; it stays the one that is looked at."""
-        plane, _ = self._needed()
-        y, x = self._place(plane, self._entries[self._at].measure)
+        y, x = self._go_back_to(self._needed())
         self._session.prompting.redo_with_model(y, x)
 
     def accept_rest(self) -> None:
@@ -201,15 +187,16 @@ class Review:
         """Whether the labels that are reviewed are still those that are written into."""
         return self._session.has_target and self._session.target is self._target
 
-    def _measured(self, seen: list[_Seen]) -> None:
-        self._seen, self.on, self._at = seen, True, -1
+    def _measured(self, seen: list[Seen]) -> None:
+        self._seen, self.on, self._at = seen, bool(seen), -1
         self._sort()
         if not self._entries:
+            self._spotlight.hide()
             self._session.say("There are no cells to review: all were looked at, or the filter lets none.")
             self.changed.emit()
             return
         self._stability.start([(entry.plane, entry.measure) for entry in self._entries])
-        self.next()
+        self._show_first()
 
     def _sort(self) -> None:
         """Put all cells in order."""
@@ -218,7 +205,7 @@ class Review:
             record = cells.get(plane, measure.label) or CellRecord(measure.label, plane)
             if self._filter.lets(measure, record):
                 stable = self._stability.known(plane, measure.label)
-                entries.append(_Entry(plane, measure, doubt_of(record, oddness, stable)))
+                entries.append(Entry(plane, measure, doubt_of(record, oddness, stable)))
         self._entries = sorted(entries, key=lambda e: (-e.doubt, e.plane, e.measure.label))
 
     def _reorder(self) -> None:
@@ -226,22 +213,41 @@ class Review:
         if not self.on:
             return
         seen = self._entries[: self._at + 1]
-        keys = {(entry.plane, entry.measure.label) for entry in seen}
+        keys = {entry.key for entry in seen}
         self._sort()
-        self._entries = seen + [e for e in self._entries if (e.plane, e.measure.label) not in keys]
+        self._entries = seen + [entry for entry in self._entries if entry.key not in keys]
         self.changed.emit()
 
-    def _go(self, places: range, otherwise: str, *, reviewed_too: bool = False) -> None:
-        if not self.on:
+    def _show_first(self) -> None:
+        """Show the first cell that is to be looked at; what is in its way is told."""
+        self._at = -1
+        try:
+            if not self._go(range(len(self._entries))):
+                self._session.say("The filter lets no cell that is still to be looked at.")
+        except CellsamError as error:
+            self._session.say(str(error), "warning")
+        self.changed.emit()
+
+    def _go_round(self) -> None:
+        """Show cells that are not in the order yet, or the first one that was passed over."""
+        former = self._at
+        if are_more(self._session.cells, self._entries, self._seen, self._filter):
             self.start()
-            return
+        elif not self._go(range(former + 1)):
+            self._session.say("This was the last one; all have been looked at.")
+            self.changed.emit()
+        elif self._at == former:
+            self._session.say("This is the last one that is still to be looked at.")
+
+    def _go(self, places: range, *, reviewed_too: bool = False) -> bool:
+        """Show the first cell of some that is to be looked at; return whether there is one."""
+        self._check_view()
         for at in places:
             if self._is_open(self._entries[at], reviewed_too=reviewed_too):
                 self._at = at
                 self._show()
-                return
-        self._session.say(otherwise)
-        self.changed.emit()
+                return True
+        return False
 
     def _show(self) -> None:
         """Move camera and sliders to the cell, and tell what is known of it."""
@@ -257,44 +263,33 @@ class Review:
         self._times.append(time.monotonic())
         self.next()
 
-    def _pace(self) -> float | None:
-        """Return how many cells a minute were decided on lately."""
-        now = time.monotonic()
-        recent = [t for t in self._times if now - t <= _PACE_S]
-        if len(recent) < 2:
-            return None
-        return 60 * (len(recent) - 1) / max(recent[-1] - recent[0], 1e-3)
-
-    def _needed(self) -> tuple[Plane, int]:
+    def _needed(self) -> Entry:
         if self.current is None or self._record(self._entries[self._at]) is None:
             raise OptionError("No cell is being reviewed; start the review, or go to the next cell.")
-        return self.current
+        self._check_view()
+        return self._entries[self._at]
 
-    def _is_open(self, entry: _Entry, *, reviewed_too: bool = False) -> bool:
+    def _check_view(self) -> None:
+        """Refuse to go on where no plane is shown, as in 3-D: no frame could be drawn there."""
+        _ = self._session.plane  # it says what is wrong
+
+    def _is_open(self, entry: Entry, *, reviewed_too: bool = False) -> bool:
         """Whether a cell is still there, and to be looked at."""
         record = self._record(entry)
         return record is not None and (reviewed_too or self._filter.lets(entry.measure, record))
 
-    def _record(self, entry: _Entry) -> CellRecord | None:
+    def _record(self, entry: Entry) -> CellRecord | None:
         """Return the record of a cell; None if it is gone."""
-        label = entry.measure.label
-        record = self._session.cells.get(entry.plane, label)
-        if record is None and self._place_in(entry.plane, entry.measure) is not None:
-            record = CellRecord(label, entry.plane)  # of another tool
+        record = self._session.cells.get(entry.plane, entry.measure.label)
+        if record is None and pixel_of(self._session.target, entry) is not None:
+            record = CellRecord(entry.measure.label, entry.plane)  # of another tool
         return record
 
-    def _place(self, plane: Plane, measure: CellMeasure) -> tuple[float, float]:
-        place = self._place_in(plane, measure)
+    def _go_back_to(self, entry: Entry) -> tuple[float, float]:
+        """Show the plane of a cell, if the user has moved on to another, and return a pixel of the cell."""
+        place = pixel_of(self._session.target, entry)
         if place is None:
-            raise OptionError(f"Cell {measure.label} is gone; go to the next one.")
+            raise OptionError(f"Cell {entry.measure.label} is gone; go to the next one.")
+        if self._session.plane != entry.plane:
+            self._spotlight.show(entry.plane, entry.measure.window)
         return place
-
-    def _place_in(self, plane: Plane, measure: CellMeasure) -> tuple[float, float] | None:
-        """Return a pixel of a cell."""
-        y0, x0, y1, x1 = measure.window
-        crop: Any = self._session.target.read(plane, (slice(y0, y1), slice(x0, x1)))
-        rows, columns = np.nonzero(crop == measure.label)
-        if len(rows) == 0:
-            return None
-        middle = len(rows) // 2
-        return float(y0 + rows[middle]), float(x0 + columns[middle])
