@@ -113,7 +113,7 @@ def test_an_export_that_is_cancelled_says_how_many_files_there_are(found, tmp_pa
     release.set()
     found.settle()
     assert len(list((tmp_path / "out").iterdir())) == 2
-    assert "cancelled: 2 files" in found.heard[-1]
+    assert "cancelled after 2 files" in found.heard[-1]
     assert not found.exporting.running
 
 

@@ -121,10 +121,12 @@ class Exporting:
             labels = np.array(target.layer.data)  # a copy: work goes on meanwhile
             cells = cell_set_of(labels, records, name, images=images, pixel_size_um=pixel_size_um, axis=axis)
             writing, n_files = export_cells(cells, folder, usable), 0
-            while not call.cancelled and next(writing, None) is not None:
+            while not call.cancelled:
+                if next(writing, None) is None:
+                    return _Exported(folder, n_files, broken_off=False)
                 n_files += 1
                 report(_Written(n_files))
-            return _Exported(folder, n_files, broken_off=n_files < len(usable))
+            return _Exported(folder, n_files, broken_off=True)
 
         self._job = session.jobs.submit(
             work, on_done=self._done, on_error=session.failed, on_report=self._heard, topic=_TOPIC, whole=True
@@ -150,8 +152,8 @@ class Exporting:
         if n_files:
             self.folder = folder
         if exported.broken_off:
-            files = "1 file was" if n_files == 1 else f"{n_files or 'no'} files were"
-            self._session.say(f"The export was cancelled: {files} written to {folder}, others are missing.", "warning")
+            files = "1 file" if n_files == 1 else f"{n_files} files"
+            self._session.say(f"The export was cancelled after {files}: {folder}.", "warning")
         else:
             kind = "warning" if self._left_out else "info"
             self._session.say(f"The cells were exported to {folder}.{self._left_out}", kind)
