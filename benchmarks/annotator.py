@@ -7,7 +7,7 @@ FOLDER is a data set as `napari-cellsam train` takes it; its pictures of a sourc
 simulated annotator lets the model find the cells of each, and then corrects with the plugin's own verbs until every
 true cell has an outline of IoU 0.8 or more and none is too many:
 
-- a cell that is none is deleted (one action);
+- a cell that is none is deleted (one action), and so is each further outline that a cell has;
 - a cell that is missing is clicked at its innermost point (one), and refined with clicks at the innermost point of the
   largest error, inside or outside (one each), at most six;
 - an outline that one or two presses of a key make right gets them (one each), at once or between clicks: grow or
@@ -118,9 +118,10 @@ class Annotator:
         """Let the model find the cells, and correct them until they are right."""
         found = self._model.segment(image).labels
         counts = match_overlaps(find_overlaps(truth, found), _F1_AT).counts
-        labels, n_deleted = _without_wrong(found, truth)
-        actions = Actions(deleted=n_deleted)
+        labels, n_wrong = _without_wrong(found, truth)
         outlines = _outlines_of(labels, truth)
+        labels, n_surplus = _without_surplus(labels, outlines)
+        actions = Actions(deleted=n_wrong + n_surplus)
         numbers = [n for n in np.unique(truth).tolist() if n]
         for number in numbers:
             labels, more = self._make_right(image, labels, truth == number, outlines.get(number, 0))
@@ -187,6 +188,12 @@ def _without_wrong(found: Labels, truth: Labels) -> tuple[Labels, int]:
             labels[window][inside] = 0
             n_deleted += 1
     return labels, n_deleted
+
+
+def _without_surplus(labels: Labels, outlines: dict[int, int]) -> tuple[Labels, int]:
+    """Return labels without outlines that are no cell's, and the number of deletions."""
+    surplus = np.setdiff1d(np.unique(labels), [0, *outlines.values()])
+    return np.where(np.isin(labels, surplus), 0, labels).astype(labels.dtype), len(surplus)
 
 
 def _outlines_of(labels: Labels, truth: Labels) -> dict[int, int]:
