@@ -179,7 +179,7 @@ def test_a_finished_run_does_nothing_more(make):
 
 
 def test_more_time_goes_on_from_a_finished_run(make):
-    clock = Clock(1.0)
+    clock = Clock(0.2)
     timed = replace(OPTIONS, steps=None, minutes=0.1)
     first = run_steps(make(timed, clock=clock).steps())
     more = run_steps(make(replace(timed, minutes=0.2), clock=clock).steps())
@@ -469,6 +469,26 @@ def test_checks_are_spread_over_the_budget(make, monkeypatch):
     at, seen = timed_run(make, monkeypatch, check_s=0.1)
     assert len(at) == 6 and np.allclose(np.diff(at), 10, atol=1.2)
     assert seen[-1][1].stage == "checking" and 60 <= seen[-1][0] < 61.2
+
+
+def test_the_time_in_which_others_go_first_is_not_spent(make, monkeypatch):
+    clock = Clock(0.0)
+
+    def learn(self, state, batch, stage):
+        clock.now += 1
+        state.step += 1
+        return {"x": 1.0}
+        yield
+
+    monkeypatch.setattr(Finetuning, "_learn", learn)
+
+    def others_go_first(step):
+        clock.now += 400
+
+    run = make(replace(OPTIONS, steps=None, minutes=0.5, n_checks=1), clock=clock)
+    state = run_steps(run.steps(), others_go_first)
+    assert state.step == 30
+    assert state.spent_s == pytest.approx(30, abs=1)
 
 
 def test_dear_checks_are_fewer_but_the_last_one_always_happens(make, monkeypatch):

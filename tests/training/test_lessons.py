@@ -111,6 +111,22 @@ def test_a_picture_that_cannot_be_divided_is_learned_as_a_whole():
     assert lessons.train[0] is single and len(lessons.val) == 1
 
 
+def test_what_is_held_out_of_one_plane_is_learned_from_no_other():
+    first, second = np.zeros((20, 60)), np.zeros((20, 60))
+    for number, start in enumerate(range(0, 60, 6), start=1):
+        first[2:6, start : start + 4] = number
+    for number, start in enumerate((0, 42, 48, 54), start=1):
+        second[2:6, start : start + 4] = number
+    third = np.zeros((20, 60))
+    third[2:6, 54:58] = 1  # too few cells for a line of its own
+    planes = [replace(picture_of(labels), group="stack.tif") for labels in (first, second, third)]
+    lessons = with_judges(Lessons(tuple(planes)))
+    held_out = np.any([known_labels(judge) > 0 for judge in lessons.val], axis=0)
+    assert held_out.any()
+    for plane in lessons.train:
+        assert (known_labels(plane)[held_out] == -1).all()
+
+
 def test_without_a_verified_cell_there_is_nothing_to_learn():
     unverified = picture_of([[1, 1]], [[0, 1]])
     with pytest.raises(DatasetError, match=r"no cell to learn from in 1 pictures .* Verify some cells"):

@@ -23,6 +23,7 @@ from napari_cellsam.training.finetune_state import FinetuneState
 from napari_cellsam.training.judging import judge_steps
 from napari_cellsam.training.learner import Learner, Stage
 from napari_cellsam.training.lessons import Lessons, n_known_cells
+from napari_cellsam.training.stopwatch import Stopwatch
 from napari_cellsam.types.finetuning import Figures, FinetuneOptions, TrainingProgress
 
 __all__ = ["Finetuning", "FinetuningPlace"]
@@ -90,7 +91,7 @@ class Finetuning:
     judges_start
         Whether the weights before the first step are judged, and may be the best ones.
     clock
-        Seconds from some moment on.
+        Seconds from some moment on; only those count in which it is worked on.
 
     Attributes
     ----------
@@ -110,7 +111,7 @@ class Finetuning:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._learner, self._lessons, self._options, self._place = learner, lessons, options, place
-        self._is_stopped, self._judges_start, self._clock = is_stopped, judges_start, clock
+        self._is_stopped, self._judges_start, self._clock = is_stopped, judges_start, Stopwatch(clock)
         self.n_at_once = min(learner.n_at_once, options.batch)
 
     def steps(self) -> Steps[FinetuneState]:
@@ -127,6 +128,9 @@ class Finetuning:
         OutputError
             If no checkpoint or curve can be written; the last checkpoint that could be is still there.
         """
+        return (yield from self._clock.time(self._steps()))
+
+    def _steps(self) -> Steps[FinetuneState]:
         material: _Material = yield Aside(self._prepare)
         state = FinetuneState.begin(self._learner, self._options.rate)
         if self._options.resume:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -106,7 +106,8 @@ def with_judges(lessons: Lessons) -> Lessons:
     """Return lessons with something to judge on, and refuse those that teach nothing.
 
     Where no picture judges, the cells at one end of each picture are taken out of what is learned and held out: a fifth
-    of them. That is less fair than a picture of its own, but new cells all the same.
+    of them. That is less fair than a picture of its own, but new cells all the same. Pictures of one group and shape
+    have one such end: they may be planes of a stack or frames of a movie, which show the same cells.
 
     Raises
     ------
@@ -120,7 +121,7 @@ def with_judges(lessons: Lessons) -> Lessons:
         )
     if n_known_cells(lessons.val):
         return lessons
-    parts = [_divided(picture) for picture in lessons.train]
+    parts = _divided(lessons.train)
     judges = tuple(judge for _, judge in parts if judge is not None)
     if not judges:
         raise DatasetError(
@@ -140,23 +141,43 @@ def _line(starts: Sequence[int], side: int) -> int:
     return fixed if _HELD_OUT / 2 <= share <= 2 * _HELD_OUT else starts[int(len(starts) * (1 - _HELD_OUT))]
 
 
-def _divided(picture: RetrainingPicture) -> tuple[RetrainingPicture, RetrainingPicture | None]:
-    """Return what is learned of a picture, and what is held out: all beyond a line across its longer side.
+def _divided(
+    pictures: Sequence[RetrainingPicture],
+) -> list[tuple[RetrainingPicture, RetrainingPicture | None]]:
+    """Return what is learned of each picture, and what is held out: all beyond a line of its group."""
+    groups: dict[Hashable, list[RetrainingPicture]] = {}
+    for picture in pictures:
+        groups.setdefault((picture.group, picture.labels.shape), []).append(picture)
+    beyond = {key: _held_out(group) for key, group in groups.items()}
+    return [_parts(picture, beyond[picture.group, picture.labels.shape]) for picture in pictures]
 
-    The line is across the shorter one where that does not part the cells.
+
+def _held_out(pictures: Sequence[RetrainingPicture]) -> NDArray[np.bool_] | None:
+    """Return what is held out of pictures of one shape: all beyond a line across their longer side.
+
+    The line is across the shorter one where that does not part the cells; None if neither does.
     """
     from scipy import ndimage
 
-    labels = known_labels(picture)
-    boxes = ndimage.find_objects(np.maximum(labels, 0))
+    shape = pictures[0].labels.shape
+    boxes = [box for each in pictures for box in ndimage.find_objects(np.maximum(known_labels(each), 0))]
     if len(boxes) < _LEAST_CELLS:
+        return None
+    for axis in sorted((0, 1), key=lambda axis: -shape[axis]):
+        line = _line(sorted(box[axis].start for box in boxes), shape[axis])
+        beyond = np.broadcast_to(np.expand_dims(np.arange(shape[axis]) >= line, 1 - axis), shape)
+        parts = [_parts(picture, beyond) for picture in pictures]
+        if n_known_cells([learned for learned, _ in parts]) and any(judge for _, judge in parts):
+            return beyond
+    return None
+
+
+def _parts(
+    picture: RetrainingPicture, beyond: NDArray[np.bool_] | None
+) -> tuple[RetrainingPicture, RetrainingPicture | None]:
+    """Return what is learned of a picture, and what is held out of it if there is a cell."""
+    if beyond is None:
         return picture, None
-    for axis in sorted((0, 1), key=lambda axis: -labels.shape[axis]):
-        starts = sorted(box[axis].start for box in boxes)
-        line = _line(starts, labels.shape[axis])
-        beyond = np.expand_dims(np.arange(labels.shape[axis]) >= line, 1 - axis)
-        learned = replace(picture, verified=picture.verified & ~beyond)
-        judge = replace(picture, verified=picture.verified & beyond, name=f"{picture.name} (held out)")
-        if n_known_cells([learned]) and n_known_cells([judge]):
-            return learned, judge
-    return picture, None
+    learned = replace(picture, verified=picture.verified & ~beyond)
+    judge = replace(picture, verified=picture.verified & beyond, name=f"{picture.name} (held out)")
+    return learned, judge if n_known_cells([judge]) else None
