@@ -160,6 +160,22 @@ def test_two_viewers_on_one_picture_have_a_journal_each(session, make_session, m
         assert np.array_equal(replay(one.journaling.path).labels, labels(one))
 
 
+def test_work_that_goes_on_in_another_window_is_not_continued(session, make_session, make_napari_viewer_proxy, qtbot):
+    click(session, 20, 20)
+    assert session.journaling.flush()
+    other_viewer = make_napari_viewer_proxy()
+    other_viewer.add_image(discs(), name="discs")
+    other = again(make_session, other_viewer, qtbot)
+    other.journaling.accept()
+    other.settle()
+    assert "another window" in other.heard[-1]
+    assert not other.has_target
+    end(session)
+    other.journaling.accept()
+    other.settle()
+    assert np.unique(labels(other)).tolist() == [0, 1]
+
+
 def test_a_journal_that_cannot_be_written_is_told_and_holds_nothing_up(session, monkeypatch, qtbot, tmp_path):
     in_the_way = tmp_path / "in the way"
     in_the_way.write_text("a file")

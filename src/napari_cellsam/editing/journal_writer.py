@@ -8,6 +8,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from napari_cellsam.editing.actions import Action
 
-__all__ = ["JournalWriter"]
+__all__ = ["JournalWriter", "refuse_written"]
 
 _logger = logging.getLogger(__name__)
 
@@ -206,11 +207,28 @@ def _put_aside(file: FileIO, path: Path, end: int) -> None:
     _logger.warning("the journal %s was cut off at byte %d; what came after is in %s", path, end, aside)
 
 
+def refuse_written(path: Path) -> None:
+    """Refuse a journal that is being written, by this program or another one.
+
+    Raises
+    ------
+    JournalError
+        If it is.
+    """
+    if _lock_file(path).exists():
+        with suppress(OutputError):  # nobody of us can write there
+            _locked(path).release()
+
+
+def _lock_file(path: Path) -> Path:
+    return path.with_name(f".{path.name}.lock")
+
+
 def _locked(path: Path) -> BaseFileLock:
     """Return a lock on a journal."""
     from filelock import FileLock, Timeout
 
-    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    lock = FileLock(_lock_file(path))
     try:
         lock.acquire(blocking=False)
     except Timeout as error:

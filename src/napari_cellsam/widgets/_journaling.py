@@ -15,6 +15,7 @@ from qtpy.QtCore import QObject, Qt, Signal
 from napari_cellsam.editing.journal import Replayed, replay
 from napari_cellsam.editing.journal_format import Opening
 from napari_cellsam.editing.journal_places import find_journals, journal_folders
+from napari_cellsam.editing.journal_writer import refuse_written
 from napari_cellsam.editing.records import RecordChange
 from napari_cellsam.errors import CellsamError
 from napari_cellsam.widgets._journal_keeper import JournalKeeper
@@ -122,6 +123,7 @@ class Journaling:
         self._set(None)
 
         def work(call: Call, report: Report) -> tuple[Replayed, int]:  # noqa: ARG001 - as long as a file takes to read
+            refuse_written(offer.path)
             replayed = replay(offer.path)
             return replayed, _highest(replayed)
 
@@ -130,13 +132,12 @@ class Journaling:
                 self._continue(offer, *made)
                 then()
 
-        self._session.jobs.submit(
-            work,
-            on_done=done,
-            on_error=self._session.failed,
-            topic=_TOPIC,
-            whole=True,
-        )
+        def refused(error: CellsamError) -> None:
+            if self._session.source is source:
+                self._set(offer)
+            self._session.failed(error)
+
+        self._session.jobs.submit(work, on_done=done, on_error=refused, topic=_TOPIC, whole=True)
 
     def flush(self) -> bool:
         """Wait until everything is on disk; return whether it is."""
