@@ -13,6 +13,7 @@ from tests.widgets.conftest import HANG_MS, discs
 from napari_cellsam.editing.folder_states import FolderStates
 from napari_cellsam.errors import ImageReadError, OptionError, OutputError, ServiceUnavailableError
 from napari_cellsam.export.formats import read_cells
+from napari_cellsam.widgets._folder_reading import read_layers
 
 CENTRES = ((20, 20), (50, 50), (70, 80))
 
@@ -149,6 +150,15 @@ def test_a_broken_image_is_told_and_the_next_one_can_be_opened(session, images, 
     session.folder.next()
     wait("day 2.tif")
     assert session.target.at((), 50, 50) == 1
+
+
+def test_why_a_file_cannot_be_read_is_told_in_one_line(tmp_path, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise OSError("no backend can read it\n  try this one\n  or that one")
+
+    monkeypatch.setattr("npe2.read", refuse)
+    with pytest.raises(ImageReadError, match=r"a\.png cannot be read: no backend can read it$"):
+        read_layers(tmp_path / "a.png")
 
 
 def test_without_a_folder_there_is_no_next_image(session):

@@ -153,7 +153,8 @@ class Collecting:
         told = ", ".join(f"{outcomes.count(o)} {o}" for o in dict.fromkeys(outcomes))
         split = "held back to test what is learned" if results[0].split == "val" else "to learn from"
         notes = " ".join(dict.fromkeys(note for result in results for note in result.notes))
-        self._session.say(f"Training set: {told}, {split}; {self.n_added} pictures in all. {notes}".strip())
+        in_all = "1 picture" if self.n_added == 1 else f"{self.n_added} pictures"
+        self._session.say(f"Training set: {told}, {split}; {in_all} in all. {notes}".strip())
         self.changed.emit()
 
     def _set_counts(self, counts: tuple[int, int]) -> None:

@@ -31,7 +31,8 @@ def read_layers(path: Path) -> list[LayerData]:
     except CellsamError:
         raise
     except Exception as error:  # whatever the libraries raise for a broken file
-        raise ImageReadError(f"{path} cannot be read: {error}") from error
+        reason = str(error).strip().partition("\n")[0]  # what follows tells of libraries to install
+        raise ImageReadError(f"{path} cannot be read: {reason}") from error
     if not layers or any(np.ndim(layer[0]) < 2 and not isinstance(layer[0], list) for layer in layers):
         raise ImageReadError(f"{path} cannot be read: it holds no picture")
     full = [(*layer, {}, "image")[:3] if len(layer) == 1 else (*layer, "image")[:3] for layer in layers]
