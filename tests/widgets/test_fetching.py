@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -80,14 +79,6 @@ def test_the_dialog_says_what_is_fetched_and_goes_afterwards(qtbot, gate):
     open_here("cells3d")
     assert said == ["Fetching the sample 'cells3d' (15.7 MB) …"]
     assert not any(dialog.isVisible() for dialog in dialogs())
-
-
-def test_the_dialog_comes_within_a_second(qtbot, gate):
-    took_s = []
-    begun_s = time.perf_counter()
-    when_shown(lambda dialog: (took_s.append(time.perf_counter() - begun_s), gate.set()))
-    open_here("cells3d")
-    assert took_s[0] < 2  # the machine may be busy
 
 
 def test_no_dialog_is_shown_for_what_is_here(qtbot, gate, monkeypatch):

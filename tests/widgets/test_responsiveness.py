@@ -14,7 +14,10 @@ from tests.widgets.conftest import HANG_MS, FakeClient, settle
 from tests.widgets.watchdog import CountingArray, Watchdog
 
 from napari_cellsam.types import Cell, Mask, Segmentation
+from napari_cellsam.types.finetuning import TrainingProgress
 from napari_cellsam.widgets._actions import find_action, run_action
+from napari_cellsam.widgets._curve_plot import CurvePlot, load_library
+from napari_cellsam.widgets._learning_curve import LearningCurve
 from napari_cellsam.widgets.segment_dock import SegmentDock
 
 # A crowded processor makes the same work longer, never shorter: what holds the bar once in three times can hold it.
@@ -219,6 +222,40 @@ def test_2000_cells_show_what_they_know(crowded, dock, qtbot, by):
             qtbot.waitUntil(lambda: not dock._features.waiting, timeout=HANG_MS)
     assert len(crowded.target.layer.features) >= N_CELLS
     holds_the_bar(watchdog)
+
+
+def test_2000_cells_are_measured_and_all_of_it_is_forgotten(crowded, qtbot):
+    with Watchdog() as watchdog:
+        crowded.measuring.run()
+        rest(crowded, qtbot)
+        assert len(crowded.measuring.current.rows) == N_CELLS
+        crowded.undo()
+        rest(crowded, qtbot)
+    assert len(crowded.measuring.current.rows) == 1  # of the cell that was clicked on before the run
+    holds_the_bar(watchdog)
+
+
+def test_a_long_curve_is_drawn(qtbot):
+    load_library()
+    plot = CurvePlot()
+    qtbot.addWidget(plot)
+    plot.prepare(found=True)
+    plot.show()
+    curve = LearningCurve()
+    took = []
+    for step in range(2020):
+        losses = {"dice": 1.0 + 1 / (step + 1)}
+        curve.add(TrainingProgress("joint", step, losses=losses, val_losses={"dice": 1}, f1=0.5))
+        if step < 2000:
+            continue
+        plot._drawing.stop()
+        began_s = time.thread_time()
+        plot.show_curve(curve, "#ffffff")
+        plot._view.viewport().repaint()
+        took.append(time.thread_time() - began_s)
+        qtbot.wait(1)
+    assert plot.n_drawn == 20
+    assert sorted(took)[10] < BAR_S
 
 
 def test_automatic_cells_are_replaced(crowded, qtbot):
