@@ -17,6 +17,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from napari_cellsam.models.backend import Decoded, PicturePrompt
 from napari_cellsam.models.feature_store import Arrays
 from napari_cellsam.models.mask_windows import lay_over, with_room
+from napari_cellsam.models.network.attention import RowColumnAttention
 from napari_cellsam.models.network.compact import CompactCellSam, Features
 from napari_cellsam.models.network.proposals import DenseMaps
 from napari_cellsam.models.network.window_decoder import WindowPrompts, window_around
@@ -58,7 +59,7 @@ class CompactBackend:
         self.model = model.eval().requires_grad_(False).to(device).to(memory_format=torch.channels_last)
         if dtype != torch.float32:
             for module in self.model.modules():  # once, instead of at every product
-                if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+                if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d | RowColumnAttention):
                     module.to(dtype)
         self.device, self.dtype = device, dtype
         self._seen = WeakTensorKeyDictionary()
@@ -90,11 +91,12 @@ class CompactBackend:
         """Return the features of a prepared region ``(3, h, w)`` as a picture of ``size``, padded to whole strides."""
         picture = torch.from_numpy(np.ascontiguousarray(prepared))[None].to(self.device)
         if tuple(picture.shape[-2:]) != size:
-            picture = F.interpolate(picture, size, mode="bilinear", antialias=True).clamp(0, 1)
-        pad = (0, -size[1] % _MULTIPLE, 0, -size[0] % _MULTIPLE)
-        picture = F.pad(picture, pad).contiguous(memory_format=torch.channels_last)
+            picture = F.interpolate(picture, size, mode="bilinear", antialias=True).clamp_(0, 1)
+        height, width = (n + -n % _MULTIPLE for n in size)
+        padded = torch.empty(1, 3, height, width, device=self.device, memory_format=torch.channels_last).zero_()
+        padded[..., : size[0], : size[1]] = picture
         with self._computing():
-            features = self.model.encode(picture)
+            features = self.model.encode(padded)
             return _Encoded(features, self.model.propose(features))
 
     def pack(self, features: _Encoded) -> Arrays:

@@ -217,7 +217,7 @@ class CompactCellSam(nn.Module):
 
     def encode(self, picture: Tensor) -> Features:
         """Return the features of pictures ``(B, 3, H, W)`` in 0-1; H and W are multiples of 32."""
-        wide, fine = self.backbone(picture * 2 - 0.5)
+        wide, fine = self.backbone((picture * 2).sub_(0.5))
         return Features(wide, self.neck(wide), fine)
 
     def propose(self, features: Features) -> DenseMaps:

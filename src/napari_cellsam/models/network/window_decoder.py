@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from segment_anything.modeling import MaskDecoder, PromptEncoder, TwoWayTransformer
+from segment_anything.modeling.common import LayerNorm2d
 from segment_anything.modeling.transformer import Attention
 from torch import Tensor, nn
 
@@ -85,6 +87,9 @@ class WindowDecoder(nn.Module):
             num_multimask_outputs=0,
             iou_head_hidden_dim=width,
         )
+        for module in self.modules():
+            if type(module) is LayerNorm2d:
+                module.__class__ = OnePassNorm2d
         self.skip = nn.Conv2d(n_fine, width // 8, 1)
         self.retouch = Retouch(width, n_retouch) if n_retouch else None
 
@@ -136,15 +141,16 @@ class WindowDecoder(nn.Module):
         return logits, decoder.iou_prediction_head(hidden[:, 0]).float()[:, 0]
 
     def _encode(self, prompts: WindowPrompts) -> tuple[Tensor, Tensor]:
-        """Return SAM's sparse ``(N, P, width)`` and dense ``(N, width, T, T)`` prompt embeddings."""
+        """Return SAM's sparse ``(N, P, width)`` and dense prompt embeddings.
+
+        The dense one is ``(N, width, T, T)``, or ``(1, width, 1, 1)`` where no prompt has a previous mask.
+        """
         corner, size = prompts.windows[:, None, :2], prompts.windows[:, None, 2:] - prompts.windows[:, None, :2]
         side = self.n_tokens * _TOKEN_PIXELS
         # SAM adds half a pixel of its own frame; pixel centres of the picture lie half a pixel inside their outer edge.
         points = (prompts.points + 0.5 - corner) / size * side - 0.5
         sparse = _embed_points(self.prompt_encoder, points, prompts.labels, side)
-        dense = self.prompt_encoder.no_mask_embed.weight[:, :, None, None].expand(
-            len(points), -1, self.n_tokens, self.n_tokens
-        )
+        dense = self.prompt_encoder.no_mask_embed.weight[:, :, None, None]
         if prompts.previous is not None and prompts.has_previous is not None:
             told = self.prompt_encoder.mask_downscaling(prompts.previous)
             dense = torch.where(prompts.has_previous[:, None, None, None], told, dense)
@@ -181,6 +187,15 @@ class Retouch(nn.Module):
         for last in (self.of_tokens[-1], self.of_pixels[-1]):  # a decoder that was trained without stays as it was
             for parameter in last.parameters():
                 nn.init.zeros_(parameter)
+
+
+class OnePassNorm2d(LayerNorm2d):  # type: ignore[misc]  # segment-anything has no types
+    """segment-anything's norm over channels, computed in one pass and in the type of what comes in."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return normalised ``(B, C, H, W)``."""
+        channels_last = x.permute(0, 2, 3, 1)
+        return F.layer_norm(channels_last, self.weight.shape, self.weight, self.bias, self.eps).permute(0, 3, 1, 2)
 
 
 class FewTokensAttention(Attention):  # type: ignore[misc]  # segment-anything has no types
