@@ -71,6 +71,12 @@ def test_what_was_done_is_there_again(tmp_path):
     assert replayed.summary.opening.name == "a picture"
 
 
+def test_a_name_that_is_no_text_is_written_as_far_as_it_is(tmp_path):
+    opening = Opening(name="cell_\udcfc.tif", shape=SHAPE, dtype="uint32")
+    JournalWriter(tmp_path / "a.cellsam", opening).close()
+    assert summarize(tmp_path / "a.cellsam").opening.name == "cell_?.tif"
+
+
 def test_prompts_and_scores_are_there_again(tmp_path):
     prompts = (Prompt(inside=[(1, 2), (3, 4)], outside=[(0, 0)]), Prompt(box=(0, 1, 5, 6)))
     action = cell(7, 0, 0, origin="prompted", detector_score=0.25, predicted_iou=0.75, prompts=prompts)

@@ -7,7 +7,7 @@ from itertools import islice
 
 import pytest
 
-from napari_cellsam.editing.journal_places import find_journals, journal_folders, new_journal_path
+from napari_cellsam.editing.journal_places import find_journals, journal_folders, new_journal_paths
 
 
 @pytest.fixture
@@ -36,32 +36,33 @@ def test_a_chosen_folder_takes_the_place_of_the_images(image, own, tmp_path):
 
 def test_the_first_free_name_is_taken(image, own):
     (image.parent / "day 1.tif.cellsam").touch()
-    names = [path.name for path in islice(new_journal_path("day 1.tif", [image.parent]), 2)]
+    names = [path.name for path in islice(new_journal_paths("day 1.tif", image.parent), 2)]
     assert names == ["day 1.tif-2.cellsam", "day 1.tif-3.cellsam"]
 
 
 def test_the_users_own_folder_is_made_when_it_is_needed(own):
-    assert next(new_journal_path("picture", [own])) == own / "picture.cellsam"
+    assert next(new_journal_paths("picture", own)) == own / "picture.cellsam"
     assert own.is_dir()
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="this user may write anywhere")
-def test_a_folder_that_is_read_only_is_passed_over(image, own):
+def test_a_folder_that_is_read_only_has_no_place(image):
     image.parent.chmod(0o500)
     try:
-        assert next(new_journal_path("day 1.tif", [image.parent, own])).parent == own
+        assert list(new_journal_paths("day 1.tif", image.parent)) == []
     finally:
         image.parent.chmod(0o700)
 
 
 def test_no_place_at_all_gives_none(own, tmp_path):
     own.write_text("a file in the way")
-    assert list(islice(new_journal_path("picture", [tmp_path / "none", own / "deeper"]), 1)) == []
+    for folder in (tmp_path / "none", own, own / "deeper"):
+        assert list(new_journal_paths("picture", folder)) == []
 
 
-@pytest.mark.parametrize("name", ["a/b:c", "..", "", "x" * 500, "what?"])
+@pytest.mark.parametrize("name", ["a/b:c", "..", "", "x" * 500, "細" * 200, "what?"])
 def test_any_name_of_a_layer_is_a_file(own, name):
-    path = next(new_journal_path(name, [own]))
+    path = next(new_journal_paths(name, own))
     path.touch()
     assert path.parent == own
     assert find_journals(name, [own]) == [path]

@@ -6,6 +6,8 @@ import numpy as np
 from tests.widgets.conftest import HANG_MS, discs
 
 from napari_cellsam.editing.journal import replay
+from napari_cellsam.errors import OutputError
+from napari_cellsam.widgets import _journal_keeper
 from napari_cellsam.widgets._channels import ChannelMap, ChannelRef
 
 
@@ -185,6 +187,38 @@ def test_a_journal_that_cannot_be_written_is_told_and_holds_nothing_up(session, 
     click(session, 60, 30)
     assert np.unique(labels(session)).tolist() == [0, 1, 2]
     assert any("journal" in text for text in session.heard)
+    assert not session.journaling.flush()
+
+
+def test_what_was_done_before_there_was_room_is_in_the_journal_later(session, monkeypatch, qtbot, tmp_path):
+    own = tmp_path / "in the way"
+    own.write_text("a file")
+    monkeypatch.setenv("NAPARI_CELLSAM_JOURNALS_DIR", str(own))
+    click(session, 20, 20)
+    qtbot.waitUntil(lambda: session.journaling.trouble is not None, timeout=HANG_MS)
+    own.unlink()
+    click(session, 60, 30)
+    assert session.journaling.flush()
+    qtbot.waitUntil(lambda: session.journaling.trouble is None, timeout=HANG_MS)
+    assert np.array_equal(replay(session.journaling.path).labels, labels(session))
+    assert len(replay(session.journaling.path).cells) == 2
+
+
+def test_where_the_first_folder_refuses_the_next_one_has_the_journal(session, monkeypatch, tmp_path):
+    real = _journal_keeper.JournalWriter
+
+    def refuse(path, *args):
+        if path.parent.name == "refuses":
+            raise OutputError("no")
+        return real(path, *args)
+
+    monkeypatch.setattr(_journal_keeper, "JournalWriter", refuse)
+    (tmp_path / "refuses").mkdir()
+    (tmp_path / "takes").mkdir()
+    monkeypatch.setattr(session.journaling, "_folders", lambda _: [tmp_path / "refuses", tmp_path / "takes"])
+    click(session, 20, 20)
+    assert session.journaling.flush()
+    assert session.journaling.path.parent == tmp_path / "takes"
 
 
 def test_other_data_in_the_layer_begins_another_journal(session):

@@ -70,6 +70,10 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True, tag="opening"):
     layer_id: str | None = None
     pixel_size_um: tuple[float, float] | None = None
 
+    def __post_init__(self) -> None:
+        text = self.name.encode("utf-8", "replace").decode()  # the name of a file may hold bytes that are no text
+        msgspec.structs.force_setattr(self, "name", text)
+
 
 class _Edit(msgspec.Struct, frozen=True, array_like=True):
     """Changed pixels as runs along rows: first row, first column and length of each, int32."""

@@ -12,9 +12,10 @@ from pathlib import Path
 from napari_cellsam.editing.journal import SUFFIX
 from napari_cellsam.settings import journals_dir
 
-__all__ = ["find_journals", "journal_folders", "new_journal_path"]
+__all__ = ["find_journals", "journal_folders", "new_journal_paths"]
 
 _LONGEST = 120
+_MOST_BYTES = 200  # of a stem, so that numbers, endings and locks fit into the 255 that a name may have
 
 
 def journal_folders(image_path: Path | None, chosen: Path | None = None) -> list[Path]:
@@ -46,19 +47,21 @@ def find_journals(name: str, folders: list[Path]) -> list[Path]:
     return sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
 
 
-def new_journal_path(name: str, folders: list[Path]) -> Iterator[Path]:
-    """Yield places for a new journal in the first folder that can be written to, of which the first free one serves."""
-    for folder in folders:
-        if folder == journals_dir():
-            with suppress(OSError):  # then it is no folder to write to
-                folder.mkdir(parents=True, exist_ok=True)
-        if folder.is_dir() and os.access(folder, os.W_OK | os.X_OK):
-            for number in count(1):
-                path = folder / f"{_stem(name)}{'' if number == 1 else f'-{number}'}{SUFFIX}"
-                if not path.exists():
-                    yield path
+def new_journal_paths(name: str, folder: Path) -> Iterator[Path]:
+    """Yield free places for a new journal in a folder; none if it cannot be written to."""
+    if folder == journals_dir():
+        with suppress(OSError):  # then it is no folder to write to
+            folder.mkdir(parents=True, exist_ok=True)
+    if folder.is_dir() and os.access(folder, os.W_OK | os.X_OK):
+        for number in count(1):
+            path = folder / f"{_stem(name)}{'' if number == 1 else f'-{number}'}{SUFFIX}"
+            if not path.exists():
+                yield path
 
 
 def _stem(name: str) -> str:
     """Return a name as a file may have it."""
-    return re.sub(r'[\\/:*?"<>|\x00-\x1f]+', "_", name).strip(" .")[:_LONGEST] or "image"
+    stem = re.sub(r'[\\/:*?"<>|\x00-\x1f]+', "_", name).strip(" .")[:_LONGEST]
+    while len(os.fsencode(stem)) > _MOST_BYTES:
+        stem = stem[:-1]
+    return stem or "image"

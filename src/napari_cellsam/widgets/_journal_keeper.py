@@ -12,7 +12,7 @@ import numpy as np
 
 from napari_cellsam.editing.actions import Action
 from napari_cellsam.editing.edits import can_hold, edit_between
-from napari_cellsam.editing.journal_places import new_journal_path
+from napari_cellsam.editing.journal_places import new_journal_paths
 from napari_cellsam.editing.journal_writer import JournalWriter
 from napari_cellsam.errors import CellsamError, JournalError, OutputError
 
@@ -57,7 +57,8 @@ class JournalKeeper:
         self._on_trouble, self._path = on_trouble, path
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="napari-cellsam journal")
         self._writer: JournalWriter | None = None
-        self._failed = False
+        self._waiting: list[tuple[Kind, Action]] = []  # while there is no file
+        self._in_trouble = self._gone = False
 
     @property
     def path(self) -> Path | None:
@@ -70,24 +71,39 @@ class JournalKeeper:
 
     def flush(self) -> bool:
         """Wait until everything is on disk; return whether it is."""
-        self._thread.submit(lambda: None).result()
-        return self._writer is None or self._writer.flush()
+        self._thread.submit(self._write_waiting).result()
+        return not self._waiting and (self._writer is None or self._writer.flush())
 
     def close(self) -> None:
         """Write what waits, and let go of the file."""
+        self._thread.submit(self._write_waiting).add_done_callback(self._check)
         self._thread.shutdown(wait=True)
         if self._writer is not None:
             self._writer.close()
 
     def _add(self, kind: Kind, action: Action) -> None:
-        if self._writer is None and not self._failed:
+        self._waiting.append((kind, action))
+        self._write_waiting()
+
+    def _write_waiting(self) -> None:
+        """Give the steps to the file; where none can be made they wait, and the next step tries again."""
+        if not self._waiting or self._gone:
+            return
+        if self._writer is None:
             try:
                 self._writer = self._opened()
             except CellsamError as error:
-                self._failed = True  # told once; the work itself goes on
-                self._on_trouble(error)
-        if self._writer is not None:
-            self._writer.add(kind, action)
+                self._gone = self._path is not None and isinstance(error, JournalError)  # others write there
+                if not self._in_trouble:  # told once; the work itself goes on
+                    self._in_trouble = True
+                    self._on_trouble(error)
+                return
+        for step in self._waiting:
+            self._writer.add(*step)
+        self._waiting.clear()
+        if self._in_trouble:
+            self._in_trouble = False
+            self._on_trouble(None)
 
     def _check(self, added: Future[None]) -> None:
         """Tell of what went wrong in a way that nobody foresaw."""
@@ -101,15 +117,19 @@ class JournalKeeper:
         if self._path is not None:
             return JournalWriter(self._path, opening, self._on_trouble)
         last: CellsamError = OutputError(f"no folder for the journal of {self._name!r} can be written; choose one")
-        for path in islice(new_journal_path(self._name, self._folders), _MOST_TRIES):
-            try:
-                writer = JournalWriter(path, opening, self._on_trouble)
-            except JournalError as error:  # another window was faster
-                last = error
-                continue
-            for action in () if self._data is None else _contents(self._data):
-                writer.add("base", action)
-            return writer
+        for folder in self._folders:
+            for path in islice(new_journal_paths(self._name, folder), _MOST_TRIES):
+                try:
+                    writer = JournalWriter(path, opening, self._on_trouble)
+                except JournalError as error:  # another window was faster
+                    last = error
+                    continue
+                except OutputError as error:
+                    last = error
+                    break
+                for action in () if self._data is None else _contents(self._data):
+                    writer.add("base", action)
+                return writer
         raise last
 
 
