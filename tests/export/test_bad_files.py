@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import roifile
 
-from napari_cellsam.errors import ImageReadError, ImageTooLargeError, OptionError
+from napari_cellsam.errors import CellsamError, ImageReadError, ImageTooLargeError, OptionError
 from napari_cellsam.export.cell_set import CellSet
 from napari_cellsam.export.formats import FORMATS, read_cells
 
@@ -88,3 +88,41 @@ def test_regions_whose_labels_are_none_are_counted(tmp_path, label):
 def test_a_comment_of_ours_with_wrong_types_is_refused(tmp_path, own):
     with pytest.raises(ImageReadError):
         read_cells(write_zip(tmp_path / "a.zip", json.dumps({"napari_cellsam": own}).encode()))
+
+
+@pytest.mark.parametrize("name", ["deepcell", "imagej", "cellpose"])
+def test_a_file_with_damaged_bytes_is_refused_or_read(tmp_path, name):
+    path = FORMATS[name].path(tmp_path, "a")
+    labels = np.kron(np.arange(1, 37).reshape(6, 6), np.pad(np.ones((6, 6), int), 1))
+    FORMATS[name].write(path, CellSet.from_array(labels, name="a"))
+    whole, rng, n_refused = path.read_bytes(), np.random.default_rng(0), 0
+    for _ in range(300):
+        damaged = bytearray(whole)
+        for at in rng.integers(0, len(whole), 3):
+            damaged[at] = rng.integers(256)
+        path.write_bytes(damaged)
+        try:
+            read_cells(path)
+        except CellsamError:
+            n_refused += 1
+    assert n_refused
+
+
+def test_a_ring_that_is_not_closed_keeps_all_of_its_corners(tmp_path):
+    corners = [[0, 0], [10, 0], [10, 10], [0, 10]]
+    areas = []
+    for ring in (corners, [*corners, corners[0]]):
+        cells = read_cells(write_json(tmp_path / "a.geojson", geojson(ring)))
+        areas.append(np.count_nonzero(cells.labels))
+    assert areas == [100, 100]
+
+
+def test_geojson_with_a_feature_without_geometry_a_bare_one_and_one_with_a_mark_are_read(tmp_path):
+    document = geojson([*SQUARE[:3], [1, 4], SQUARE[0]])
+    feature = document["features"][0]
+    document["features"].append({"type": "Feature", "geometry": None, "properties": {}})
+    for content in (document, feature):
+        path = tmp_path / "a.geojson"
+        for text in (json.dumps(content), "\ufeff" + json.dumps(content)):
+            path.write_text(text, encoding="utf-8")
+            assert np.count_nonzero(read_cells(path).labels) == 9

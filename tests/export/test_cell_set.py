@@ -77,3 +77,7 @@ def test_lines_are_traced_once():
 def test_used_labels_rise_without_the_background(scene):
     labels = make_scene(scene).labels
     np.testing.assert_array_equal(used_labels(labels), np.unique(labels[labels > 0]))
+
+
+def test_bytes_of_a_files_name_that_are_no_text_become_lines():
+    assert CellSet.from_array(np.ones((2, 2), int), name="cell_\udcfc").name == "cell__"

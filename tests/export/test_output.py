@@ -97,3 +97,10 @@ def test_a_folder_below_a_file_cannot_be_made(tmp_path):
     (tmp_path / "a").touch()
     with pytest.raises(OutputError, match="cannot be made"):
         make_folder(tmp_path / "a" / "b")
+
+
+def test_a_name_as_long_as_a_file_may_have_is_written(tmp_path):
+    path = tmp_path / f"{'x' * 251}.tif"
+    with whole_file(path) as temporary:
+        temporary.write_text("all")
+    assert path.read_text() == "all"

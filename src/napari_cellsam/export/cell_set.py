@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CellFacts", "CellSet", "StackAxis", "used_labels"]
 
-_NOT_IN_NAMES = re.compile(r"[/\\:\x00-\x1f\x7f]")
+_NOT_IN_NAMES = re.compile(r"[/\\:\x00-\x1f\x7f\ud800-\udfff]")  # the last ones are bytes that were no text
 
 StackAxis = Literal["", "T", "Z"]
 """What the planes of a stack are: time points, depths, or nothing where there is but one plane."""

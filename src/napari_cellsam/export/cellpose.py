@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tokenize import TokenError
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -88,7 +89,7 @@ def read_seg(path: Path) -> CellSet:
             content = load_plain(file.read()) if dtype.hasobject else None
     except OSError as error:
         raise ImageReadError(f"{path} cannot be read: {error.strerror or error}") from error
-    except (ImageReadError, ValueError) as error:
+    except (ImageReadError, EOFError, SyntaxError, TypeError, TokenError, ValueError) as error:
         raise ImageReadError(f"{path} cannot be read as Cellpose's _seg.npy: {error}") from error
     while isinstance(content, list) and len(content) == 1:
         content = content[0]

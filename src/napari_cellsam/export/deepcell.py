@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
+from tokenize import TokenError
 from typing import TYPE_CHECKING, Any
 from zipfile import ZIP_DEFLATED, BadZipFile, ZipFile
 
@@ -17,6 +19,19 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["read_npz", "write_npz"]
+
+# what zipfile and numpy make of a file that is no such file
+_BROKEN = (
+    BadZipFile,
+    EOFError,
+    LookupError,
+    RuntimeError,
+    SyntaxError,
+    TokenError,
+    TypeError,
+    ValueError,
+    zlib.error,
+)
 
 
 def write_npz(path: Path, cells: CellSet, overwrite: bool = False) -> None:
@@ -66,7 +81,7 @@ def read_npz(path: Path) -> CellSet:
             size = archive["pixel_size_um"].tolist() if "pixel_size_um" in archive else None
     except OSError as error:
         raise ImageReadError(f"{path} cannot be read: {error.strerror or error}") from error
-    except (BadZipFile, EOFError, KeyError, TypeError, ValueError) as error:
+    except _BROKEN as error:
         raise ImageReadError(f"{path} cannot be read as DeepCell's .npz, with labels called y: {error}") from error
     if labels.ndim != 4:
         raise ImageReadError(f"{path} holds labels of shape {labels.shape}; expected (N, Y, X, C)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
@@ -229,8 +230,8 @@ def _find_reader(path: Path) -> str:
     if path.is_dir():
         return "ome_zarr.read_ome_zarr"
     with path.open("rb") as file:
-        head = file.read(6)
-    if head == b"\x93NUMPY":
+        head = file.read(8)
+    if head.startswith(b"\x93NUMPY"):
         return "cellpose.read_seg" if path.name.endswith("_seg.npy") else "picture.read_picture"
     if head[:2] in (b"II", b"MM"):
         return "ome_tiff.read_tiff"
@@ -238,7 +239,7 @@ def _find_reader(path: Path) -> str:
         return "picture.read_picture"
     if head.startswith(b"PK"):
         return "deepcell.read_npz" if path.suffix.lower() == ".npz" else "imagej_roi.read_rois"
-    if head.lstrip()[:1] in (b"{", b"["):
+    if head.removeprefix(codecs.BOM_UTF8).lstrip()[:1] in (b"{", b"["):
         return "geojson.read_geojson" if _is_geojson(path) else "coco.read_coco"
     endings = ", ".join(entry.suffix.rpartition("/")[2] for entry in _ALL if entry.reader)
     raise ImageReadError(f"{path} is none of the files that cells are read from; these end in {endings}")

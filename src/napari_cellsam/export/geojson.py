@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid5
 
 import numpy as np
@@ -15,6 +15,9 @@ from napari_cellsam.export.facts import ABOUT, about, describe, facts_from
 from napari_cellsam.export.json_file import read_json, write_json
 from napari_cellsam.export.outlined import Outlined, build_cells, find_axis
 from napari_cellsam.export.rings import group_rings
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["read_geojson", "write_geojson"]
 
@@ -96,9 +99,11 @@ def read_geojson(path: Path, shape: tuple[int, int] | None = None) -> CellSet:
 
 def _build(document: Any, path: Path, shape: tuple[int, int] | None) -> CellSet:
     """Build the cells of a document."""
-    features = document if isinstance(document, list) else document["features"]
-    own = {} if isinstance(document, list) else document.get(ABOUT, {})
-    drawn = [feature for feature in features if feature["geometry"]["type"] in ("Polygon", "MultiPolygon")]
+    if isinstance(document, list):
+        features, own = document, {}
+    else:
+        features, own = [document] if document["type"] == "Feature" else document["features"], document.get(ABOUT, {})
+    drawn = [feature for feature in features if (feature["geometry"] or {}).get("type") in ("Polygon", "MultiPolygon")]
     times, depths = ([_place(feature, axis) for feature in drawn] for axis in "TZ")
     axis = own["axis"] if "axis" in own else find_axis(times, depths, path)
     return build_cells([_read_feature(feature, axis) for feature in drawn], own, path, shape, axis)
@@ -113,11 +118,17 @@ def _read_feature(feature: Mapping[str, Any], axis: str) -> Outlined:
     """Read one cell."""
     geometry = feature["geometry"]
     pieces = [geometry["coordinates"]] if geometry["type"] == "Polygon" else geometry["coordinates"]
-    rings = [np.asarray(ring, float)[:-1, 1::-1] for piece in pieces for ring in piece]
+    rings = [_read_ring(ring) for piece in pieces for ring in piece]
     properties = feature.get("properties") or {}
     measured = _named(properties.get("measurements"))
     known = facts_from({**measured, **(properties.get("metadata") or {})})
     return Outlined(rings, measured.get("label"), _place(feature, axis) if axis else 0, known)
+
+
+def _read_ring(points: Any) -> NDArray[np.float64]:
+    """Return the corners ``(N, 2)`` of a ring, whose first point comes again at its end; some leave that out."""
+    corners = np.asarray(points, float)[:, 1::-1]
+    return corners[:-1] if len(corners) > 1 and (corners[0] == corners[-1]).all() else corners
 
 
 def _named(measurements: Any) -> dict[str, Any]:

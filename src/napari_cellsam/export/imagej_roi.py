@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,7 @@ _LARGEST_REGION = 2**28
 _BROKEN = (
     AttributeError,
     BadZipFile,
+    EOFError,
     LookupError,
     NotImplementedError,
     OptionError,
@@ -38,6 +40,7 @@ _BROKEN = (
     RuntimeError,
     TypeError,
     ValueError,
+    zlib.error,
 )
 
 

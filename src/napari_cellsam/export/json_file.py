@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,7 @@ def read_json(path: Path) -> Any:
     from msgspec import DecodeError, json
 
     try:
-        return json.decode(path.read_bytes())
+        return json.decode(path.read_bytes().removeprefix(codecs.BOM_UTF8))
     except OSError as error:
         raise ImageReadError(f"{path} cannot be read: {error.strerror or error}") from error
     except (DecodeError, RecursionError, UnicodeDecodeError) as error:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["check_output", "make_folder", "whole_file", "whole_folder"]
 
+_LONGEST = 20  # characters of a temporary name, which has others too
+
 _logger = logging.getLogger(__name__)
 
 
@@ -76,7 +78,7 @@ def whole_file(path: Path, overwrite: bool = False) -> Iterator[Path]:
     check_output(path, overwrite)
     try:
         # not from tempfile, which makes files that only their owner may read
-        temporary = path.with_name(f".{path.stem}.{uuid4().hex}{path.suffix}")
+        temporary = path.with_name(f".{path.stem[:_LONGEST]}.{uuid4().hex}{path.suffix}")
         try:
             yield temporary
             _settle(temporary)
