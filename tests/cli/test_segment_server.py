@@ -4,6 +4,7 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 
+from napari_cellsam.cli import patience
 from napari_cellsam.errors import AuthenticationError, ServiceUnavailableError
 from napari_cellsam.export.label_tiff import read_labels
 from napari_cellsam.service import connect as module
@@ -111,3 +112,39 @@ def test_a_server_without_a_token_is_one_line(run, model, file, monkeypatch):
     ended = run("segment", file, "--server", "http://127.0.0.1:1")
     assert ended.code == 1
     assert "NAPARI_CELLSAM_TOKEN" in ended.err
+
+
+@pytest.fixture
+def pauses(monkeypatch):
+    made = []
+    monkeypatch.setattr(patience, "sleep", made.append)
+    return made
+
+
+def failing(model, n_times):
+    """Return a way to segment that fails so often."""
+    left, real = [n_times], model.segment
+
+    def segment(*args, **options):
+        if left[0]:
+            left[0] -= 1
+            raise ServiceUnavailableError("the service is shutting down")
+        return real(*args, **options)
+
+    return segment
+
+
+def test_a_server_that_is_started_anew_is_waited_for(run, client, model, file, pauses):
+    client.segment = failing(model, 3)
+    ended = run("segment", file, "--server", "http://127.0.0.1:1")
+    assert ended.code == 0
+    assert pauses == [1, 2, 4]
+    assert ended.err.count("waited for") == 1
+
+
+def test_a_server_that_does_not_come_back_is_waited_for_once(run, client, model, file, pauses, tmp_path):
+    client.segment = failing(model, 10**9)
+    ended = run("segment", file, file, "--server", "http://127.0.0.1:1", "-o", tmp_path / "out")
+    assert ended.code == 1
+    assert 60 <= sum(pauses) < 80
+    assert ended.err.count("error:") == 2

@@ -111,13 +111,15 @@ def _segmenter(
         return
     if device != "auto" or precision != Precision.auto:
         raise typer.BadParameter("--device and --precision are the server's own choice; leave them out with --server")
+    from napari_cellsam.cli.patience import PatientSegmenter
     from napari_cellsam.service.connect import connect
 
     with connect(server, token_file, model or "") as client:
         offered = [offer.name for offer in client.info().models]  # fails before the first image is read
         if not offered or model not in (None, *offered):
             raise ModelNotFoundError(f"the server offers {', '.join(offered) or 'no model'}; got --model {model}")
-        yield client, model or offered[0]
+        patient = PatientSegmenter(client, lambda text: typer.echo(f"note: {text}", err=True))
+        yield patient, model or offered[0]
 
 
 def _options(diameter: str | None, scaling: Scaling | None, others: dict[str, Any]) -> SegmentOptions:
