@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 
 from napari_cellsam.engine import Model
-from napari_cellsam.errors import ChannelError, ImageShapeError, OptionError, UnsupportedTaskError
+from napari_cellsam.errors import ChannelError, ImageShapeError, OptionError, PromptError, UnsupportedTaskError
 from napari_cellsam.models.backend import Decoded
 from napari_cellsam.models.frame_features import FrameFeatures
 from napari_cellsam.types import Image, Prompt, SegmentOptions
@@ -242,6 +242,12 @@ def test_prompts_are_answered_in_their_order(side):
 def _box(centre, radius=7):
     y, x = centre
     return y - radius, x - radius, y + radius, x + radius
+
+
+@pytest.mark.parametrize("point", [(1e9, 1e9), (3e38, 3.0)])
+def test_a_prompt_that_is_nowhere_near_the_image_is_refused(point):
+    with pytest.raises(PromptError, match="expected \\(y, x\\)"):
+        Model(DiscBackend(), "discs").segment_prompts(discs((50, 50), []), [Prompt(inside=[point])])
 
 
 def test_no_prompts_give_no_masks():

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from napari_cellsam.errors import UnsupportedTaskError
+from napari_cellsam.geometry import check_prompt
 from napari_cellsam.models.backend import Backend
 from napari_cellsam.models.cell_sizes import CellSizes
 from napari_cellsam.models.feature_store import Arrays, FeatureStore
@@ -186,8 +187,16 @@ class Model:
         -------
         list of Mask
             One per prompt, in order; the crop is empty where nothing was found.
+
+        Raises
+        ------
+        PromptError
+            If a prompt is nowhere near the image.
         """
-        [masks] = run_steps(self.prompt_steps(_as_image(image), [self.ask(prompts, options, logits=logits)]))
+        picture = _as_image(image)
+        for prompt in prompts:
+            check_prompt(prompt, picture.shape)
+        [masks] = run_steps(self.prompt_steps(picture, [self.ask(prompts, options, logits=logits)]))
         return masks
 
     def ask(

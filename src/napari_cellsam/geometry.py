@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Frame", "boxes_to_xyxy", "boxes_to_yxyx", "hat_matrix"]
+from napari_cellsam.errors import PromptError
+
+if TYPE_CHECKING:
+    from napari_cellsam.types import Prompt
+
+__all__ = ["Frame", "boxes_to_xyxy", "boxes_to_yxyx", "check_near", "check_prompt", "hat_matrix"]
+
+_LEAST_MARGIN = 4096  # pixels, for boxes that are larger than a small image
 
 
 @dataclass(frozen=True)
@@ -99,3 +107,33 @@ def hat_matrix(n_in: int, start: float, step: float, n_out: int) -> NDArray[np.f
     """
     position = np.clip(start + np.arange(n_out) * step, 0, n_in - 1)
     return np.asarray(np.maximum(0, 1 - np.abs(position[:, None] - np.arange(n_in))), np.float32)
+
+
+def check_near(yx: tuple[float, float], shape: tuple[int, int]) -> None:
+    """Refuse a point that is further from the image than the image is long.
+
+    Raises
+    ------
+    PromptError
+        If it is.
+    """
+    margin = max(*shape, _LEAST_MARGIN)
+    if not all(-margin <= value <= n + margin for value, n in zip(yx, shape, strict=True)):
+        raise PromptError(f"got the point {tuple(yx)} for an image of shape {shape}; expected (y, x) in pixels of it")
+
+
+def check_prompt(prompt: Prompt, shape: tuple[int, int]) -> None:
+    """Refuse a prompt of which any part is nowhere near the image.
+
+    Raises
+    ------
+    PromptError
+        If it is such.
+    """
+    points = [(y, x) for some in (prompt.inside_yx, prompt.outside_yx) for y, x in some.tolist()]
+    areas = [] if prompt.box_yxyx is None else [prompt.box_yxyx.tolist()]
+    if prompt.mask_logits is not None:
+        areas.append(list(prompt.mask_logits.window))
+    points += [corner for y0, x0, y1, x1 in areas for corner in ((y0, x0), (y1, x1))]
+    for point in points:
+        check_near(point, shape)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import sys
@@ -90,6 +91,33 @@ def test_a_token_that_cannot_be_written_is_told(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(AuthenticationError, match="--token-file"):
         make_token_file(tmp_path / "file" / "server.token")
+
+
+def test_a_token_that_does_not_fit_on_the_disk_leaves_nothing(tmp_path, monkeypatch):
+    path = tmp_path / "server.token"
+
+    def full(_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(AuthenticationError, match="No space"):
+            make_token_file(path)
+    assert not list(tmp_path.iterdir())
+    token = make_token_file(path)
+    assert TokenFile(path).name_of(token)
+
+
+def test_of_two_that_make_a_token_at_once_both_have_the_same(tmp_path, monkeypatch):
+    path, real = tmp_path / "server.token", os.link
+
+    def slower(source, target):
+        path.write_text("t" * 40)
+        real(source, target)
+
+    monkeypatch.setattr(os, "link", slower)
+    assert make_token_file(path) == "t" * 40
+    assert [file.name for file in tmp_path.iterdir()] == ["server.token"]
 
 
 def test_a_server_needs_a_token():

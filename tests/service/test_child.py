@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -13,11 +14,11 @@ import pytest
 
 from napari_cellsam.errors import MessageError
 from napari_cellsam.service.child import _build
-from napari_cellsam.service.handshake import ChildOptions, Hello, Ready, decode_answer, decode_hello, encode
+from napari_cellsam.service.handshake import VERSION, ChildOptions, Hello, Ready, decode_answer, decode_hello, encode
 from napari_cellsam.service.messages import Failure
 
 _HANG_S = 60
-_HELLO = Hello(token="t" * 32, parent_pid=os.getpid())
+_HELLO = Hello(token="t" * 32, parent_pid=os.getpid(), version=VERSION)
 _GREETING = encode(_HELLO)
 
 
@@ -72,6 +73,15 @@ def test_a_hello_that_is_none_is_refused_without_being_shown(line):
     assert "xx" not in str(error.value) and "5" not in str(error.value)
 
 
+@pytest.mark.parametrize("told", [{}, {"version": "0.0.1", "of another": "version"}])
+def test_a_parent_of_another_version_is_told_to_start_anew(told):
+    line = json.dumps({"token": "t" * 32, "parent_pid": os.getpid(), **told}).encode()
+    with child("-m", "napari_cellsam.service.child") as process:
+        out, _ = process.communicate(line + b"\n", timeout=_HANG_S)
+    answer = decode_answer(out)
+    assert answer.error == "ServiceUnavailableError" and "start it again" in answer.message
+
+
 def test_hello_and_answer_are_lines_that_are_read_as_they_were_written():
     hello = Hello(token="a\nb", parent_pid=7, options=ChildOptions(models=("compact",), device="cpu"))
     failure = Failure(error="DeviceError", message="no\nsuch device")
@@ -99,7 +109,7 @@ def test_a_child_whose_parent_is_gone_ends_although_someone_holds_its_standard_i
     with subprocess.Popen([sys.executable, "-c", ""]) as parent:
         parent.wait(_HANG_S)
     with child(*building("time.sleep(600)")) as process:
-        say(process, Hello(token="t", parent_pid=parent.pid))
+        say(process, Hello(token="t", parent_pid=parent.pid, version=VERSION))
         assert process.wait(_HANG_S) == 0
 
 

@@ -277,6 +277,11 @@ class TestErrors:
     def test_a_box_score_out_of_range(self, ask, ref):
         assert ask(DetectBoxes(image=ref, box_score=2.0)).error == "OptionError"
 
+    def test_more_points_in_a_prompt_than_are_looked_at_together(self, ask, ref):
+        prompt = convert.prompt_data(Prompt(inside=[(5, 5)] * 300))
+        with pytest.raises(LimitExceededError, match="300 points"):
+            ask(SegmentPrompts(image=ref, prompts=(prompt,)))
+
     def test_more_prompts_than_allowed(self, ask, ref):
         with pytest.raises(LimitExceededError, match="101 prompts"):
             ask(click(ref, *[(1, 1)] * 101))

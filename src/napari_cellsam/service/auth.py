@@ -7,6 +7,7 @@ import hmac
 import logging
 import os
 import secrets
+import tempfile
 import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -120,12 +121,28 @@ def make_token_file(path: Path) -> str:
         return next(iter(_lines(path).values()))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:20]}.", dir=path.parent)  # its owner's only
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(f"{token}\n")
+                file.flush()
+                os.fsync(file.fileno())
+            return token if _named(Path(temporary), path) else next(iter(_lines(path).values()))
+        finally:
+            Path(temporary).unlink(missing_ok=True)
     except OSError as error:
         raise AuthenticationError(f"no token can be written to {path}: {error}; give --token-file") from error
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(f"{token}\n")
-    return token
+
+
+def _named(temporary: Path, path: Path) -> bool:
+    """Give a file its name, unless another program was faster; return whether it has it."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    except OSError:  # there are no links here
+        temporary.replace(path)
+    return True
 
 
 def _find(digests: Mapping[bytes, str], token: str) -> str | None:

@@ -101,6 +101,6 @@ class Body:
     def _too_large(self, n_bytes: int) -> LimitExceededError:
         limit = self._limits.max_body_bytes
         return LimitExceededError(
-            f"got a request of {n_bytes} bytes or more; this service takes {limit}. Crop the image, or raise "
-            "--max-body-mib"
+            f"got a request of {n_bytes} bytes or more; this service takes {limit}. Crop the image; who runs a "
+            "server can raise --max-body-mib"
         )

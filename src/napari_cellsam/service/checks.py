@@ -6,16 +6,17 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from napari_cellsam.errors import LimitExceededError, MessageError, PromptError
+from napari_cellsam.errors import LimitExceededError, MessageError
+from napari_cellsam.geometry import check_prompt
 from napari_cellsam.service import convert
 
 if TYPE_CHECKING:
     from napari_cellsam.service.messages import ImageRef, PromptData
     from napari_cellsam.types import Image, Prompt
 
-__all__ = ["check_near", "check_ref", "prompts_of"]
+__all__ = ["check_ref", "prompts_of"]
 
-_LEAST_MARGIN = 4096  # pixels, for boxes that are larger than a small image
+_MOST_POINTS = 256  # in a prompt: all of them are looked at together, in one step that nothing can end
 
 
 def check_ref(ref: ImageRef, image: Image | None, max_pixels: int) -> None:
@@ -42,8 +43,8 @@ def check_ref(ref: ImageRef, image: Image | None, max_pixels: int) -> None:
         raise MessageError(f"got an image of shape {ref.shape}, which has no pixels")
     if n_pixels > max_pixels:
         raise LimitExceededError(
-            f"got an image of shape {ref.shape}, {n_pixels} pixels; this service takes {max_pixels}. Crop the image, "
-            "or raise the service's limit"
+            f"got an image of shape {ref.shape}, {n_pixels} pixels; this service takes {max_pixels}. Crop the image; "
+            "who runs a server can raise its limit"
         )
     if image is not None and image.shape != ref.shape:
         raise MessageError(f"got the shape {ref.shape} for an image whose shape is {image.shape}")
@@ -78,25 +79,11 @@ def prompts_of(prompts: Sequence[PromptData], shape: tuple[int, int], max_prompt
     return values
 
 
-def check_near(yx: tuple[float, float], shape: tuple[int, int]) -> None:
-    """Refuse a point that is further from the image than the image is long.
-
-    Raises
-    ------
-    PromptError
-        If it is.
-    """
-    margin = max(*shape, _LEAST_MARGIN)
-    if not all(-margin <= value <= n + margin for value, n in zip(yx, shape, strict=True)):
-        raise PromptError(f"got the point {tuple(yx)} for an image of shape {shape}; expected (y, x) in pixels of it")
-
-
 def _check_prompt(prompt: Prompt, shape: tuple[int, int]) -> None:
-    """Refuse a prompt of which any part is nowhere near the image."""
-    points = [(y, x) for some in (prompt.inside_yx, prompt.outside_yx) for y, x in some.tolist()]
-    areas = [] if prompt.box_yxyx is None else [prompt.box_yxyx.tolist()]
-    if prompt.mask_logits is not None:
-        areas.append(list(prompt.mask_logits.window))
-    points += [corner for y0, x0, y1, x1 in areas for corner in ((y0, x0), (y1, x1))]
-    for point in points:
-        check_near(point, shape)
+    """Refuse a prompt of too many points, or of which any part is nowhere near the image."""
+    n_points = len(prompt.inside_yx) + len(prompt.outside_yx)
+    if n_points > _MOST_POINTS:
+        raise LimitExceededError(
+            f"got a prompt of {n_points} points; this service takes {_MOST_POINTS}. Give a few points of each cell"
+        )
+    check_prompt(prompt, shape)

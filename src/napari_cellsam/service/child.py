@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from napari_cellsam.errors import CellsamError
 from napari_cellsam.models.idling import wait_briefly
 from napari_cellsam.service.failures import failure_of
-from napari_cellsam.service.handshake import ChildOptions, Ready, decode_hello, encode
+from napari_cellsam.service.handshake import ChildOptions, Ready, check_version, decode_hello, encode
 
 if TYPE_CHECKING:
     from napari_cellsam.service.core import Service
@@ -55,6 +55,7 @@ def run(build: Callable[[ChildOptions], Service]) -> int:
     told, answer = _private_pipes()
     try:
         hello = decode_hello(_read_line(told))
+        check_version(hello)
         _end_with_parent(told, hello.parent_pid)
         _serve(build(hello.options), hello.token, lambda port: _say(answer, Ready(port=port, pid=os.getpid())))
     except CellsamError as error:

@@ -16,7 +16,7 @@ from typing import IO, Any
 
 from napari_cellsam.errors import ServiceUnavailableError
 from napari_cellsam.service.failures import error_of
-from napari_cellsam.service.handshake import ChildOptions, Hello, Ready, decode_answer, encode
+from napari_cellsam.service.handshake import VERSION, ChildOptions, Hello, Ready, decode_answer, encode
 from napari_cellsam.service.last_words import LastWords
 
 __all__ = ["ChildProcess", "default_command"]
@@ -79,7 +79,7 @@ class ChildProcess:
             raise ServiceUnavailableError(f"cannot start a local model service with {command[0]}: {error}") from error
         _children.add(self)
         self._words = LastWords(_pipe(self._process.stderr))
-        self._greet(Hello(token=self.token, parent_pid=os.getpid(), options=options))
+        self._greet(Hello(token=self.token, parent_pid=os.getpid(), version=VERSION, options=options))
 
     @property
     def url(self) -> str:

@@ -80,7 +80,7 @@ def image_of(request: PutImage, max_pixels: int | None = None, max_bytes: int | 
     if max_pixels is not None and n_pixels > max_pixels:
         raise LimitExceededError(
             f"got an image of shape {shape[:3]}, {n_pixels} pixels; this service takes {max_pixels}. Crop the image, "
-            "or raise the service's limit"
+            "or ask who runs the server for a higher limit"
         )
     most = _MOST_IMAGE_BYTES if max_bytes is None else max_bytes
     try:
@@ -88,7 +88,7 @@ def image_of(request: PutImage, max_pixels: int | None = None, max_bytes: int | 
             request.pixels, dtypes=_PIXEL_TYPES, ndim=3, max_bytes=most, finite=True, may_be_compressed=True
         )
     except LimitExceededError as error:
-        raise LimitExceededError(f"{error}. Crop the image, or raise the service's limit") from error
+        raise LimitExceededError(f"{error}. Crop the image, or ask who runs the server for a higher limit") from error
     return Image(pixels, nuclear=request.nuclear, cell=request.cell, rgb=request.rgb)
 
 

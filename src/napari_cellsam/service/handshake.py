@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
+
 import msgspec
 
-from napari_cellsam.errors import MessageError
+from napari_cellsam.errors import MessageError, ServiceUnavailableError
 from napari_cellsam.service.messages import Failure
 
-__all__ = ["ChildOptions", "Hello", "Ready", "decode_answer", "decode_hello", "encode"]
+__all__ = ["VERSION", "ChildOptions", "Hello", "Ready", "check_version", "decode_answer", "decode_hello", "encode"]
+
+VERSION = version("napari-cellsam")
+"""Of this program when it began; what is installed may change while it runs."""
 
 
-class ChildOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ChildOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What a local service offers, and on which device.
 
     Attributes
@@ -26,7 +31,7 @@ class ChildOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     precision: str = "auto"
 
 
-class Hello(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Hello(msgspec.Struct, frozen=True, kw_only=True):
     """What the child reads from its standard input: never from arguments or environment, which others can see.
 
     Attributes
@@ -35,12 +40,15 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         That the service is to ask for.
     parent_pid
         The process with which it is to end.
+    version
+        Of the parent's program.
     options
         What it is to offer.
     """
 
     token: str
     parent_pid: int
+    version: str = ""
     options: ChildOptions = ChildOptions()
 
 
@@ -84,6 +92,21 @@ def decode_hello(line: bytes) -> Hello:
             "expected one line with token and parent on the standard input; start it from Python with"
             " napari_cellsam.service.local.LocalService, or use napari-cellsam serve"
         ) from error
+
+
+def check_version(hello: Hello) -> None:
+    """Refuse a parent of another version: it was updated while it runs, and only that on the disk is the new one.
+
+    Raises
+    ------
+    ServiceUnavailableError
+        If it is one.
+    """
+    if hello.version != VERSION:
+        raise ServiceUnavailableError(
+            f"napari-cellsam {VERSION} was installed while this program runs with {hello.version or 'an earlier one'}; "
+            "close the program and start it again"
+        )
 
 
 def decode_answer(line: bytes) -> Ready | Failure:

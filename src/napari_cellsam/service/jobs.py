@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from napari_cellsam.errors import MessageError, UnsupportedTaskError
+from napari_cellsam.geometry import check_near
 from napari_cellsam.models.steps import Aside, Found, Step, Steps
 from napari_cellsam.service import convert
 from napari_cellsam.service.arrays import pack, unpack
-from napari_cellsam.service.checks import check_near, check_ref, prompts_of
+from napari_cellsam.service.checks import check_ref, prompts_of
 from napari_cellsam.service.limits import Limits
 from napari_cellsam.service.messages import (
     DetectBoxes,
