@@ -16,6 +16,7 @@ a picture and the peak of memory. Results are kept in DIR: what is there already
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import os
 import platform
@@ -187,18 +188,41 @@ def score(contest: Contest, job: Path) -> dict[str, Any]:
     return {"sources": sorted({e.source for e in contest.test}), "figures": figures, "noted": noted}
 
 
+def digest(contest: Contest) -> str:
+    """Return a hash of the pictures and masks that are judged."""
+    result = hashlib.sha256()
+    for entry in contest.test:
+        for path in (entry.image, entry.mask):
+            result.update(hashlib.sha256(path.read_bytes()).digest())
+    return result.hexdigest()
+
+
+def refuse_others(kept: Path, told: dict[str, Any]) -> None:
+    """Refuse a result that is kept if it is not of what is asked now."""
+    there = json.loads(kept.read_text(encoding="utf-8"))
+    others = [name for name, value in told.items() if there.get(name) != value]
+    if others:
+        raise SystemExit(f"{kept} is of other {' and '.join(others)}; remove it, or choose another --work")
+
+
 def hold(contest: Contest, names: Iterable[str], minutes: float, work: Path) -> None:
     """Let contestants take part that have not yet."""
     for name in names:
         kept = work / f"{contest.name}.{name}.json"
+        told = {
+            "contest": contest.name,
+            "contestant": name,
+            "minutes": minutes if CONTESTANTS[name].learns else None,
+            "pictures": digest(contest),
+        }
         if kept.is_file():
+            refuse_others(kept, told)
             continue
         with tempfile.TemporaryDirectory(dir=work, ignore_cleanup_errors=True) as folder:
             job = Path(folder)
             prepare_job(contest, minutes, job)
             take_part(CONTESTANTS[name], job)
             result = score(contest, job)
-        told = {"contest": contest.name, "contestant": name, "minutes": minutes if CONTESTANTS[name].learns else None}
         kept.write_text(json.dumps({**told, **result}, indent=1), encoding="utf-8")
 
 

@@ -1,6 +1,7 @@
 """Our compact model: by the recipe of the shipped weights, or these weights themselves.
 
-It sees the same grey pictures as all contestants, and estimates their cells' diameters.
+It is judged on the same grey pictures as all contestants, and estimates their cells' diameters. It learns from the
+same files as they do, but in colour where they have some, as the recipe says.
 """
 
 from __future__ import annotations
