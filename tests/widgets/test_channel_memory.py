@@ -106,3 +106,11 @@ def test_the_file_is_among_the_choices_of_the_user(monkeypatch, tmp_path):
 def test_a_pattern_is_of_the_file_and_the_layer_without_their_folder():
     layer = SimpleNamespace(name="day12 [1]", source=SimpleNamespace(path="/data/week 3/day12.tif"))
     assert pattern_of(layer) == "day#.tif / day# [#]"
+
+
+@pytest.mark.parametrize("shape", [(30, 8, 9), (30, 2, 8, 9), (8, 9)])
+def test_an_axis_of_channels_counts_only_for_as_many_axes_and_channels(memory, shape):
+    [two] = layers_called("picture 1")
+    memory.remember(two, ChannelMap(ChannelRef("picture 1", 0), ChannelRef("picture 1", 1), axis=0))
+    other = ViewerModel().add_image(np.zeros(shape, np.uint8), name="picture 2")
+    assert memory.recall(other, [other]) is None

@@ -420,3 +420,13 @@ def test_the_row_that_the_user_chose_stays_when_an_image_is_done(session, images
     section.refresh()
     assert section.images.item(0).text().startswith("◑")
     assert section.images.currentRow() == 2
+
+
+def test_cells_of_an_image_that_was_removed_stay_and_this_is_told(session, images, wait):
+    session.folder.open(images)
+    wait("day 1.tif")
+    session.viewer.layers.remove("day 1")
+    session.folder.next()
+    wait("day 2.tif")
+    assert "day 1 cells" in session.viewer.layers
+    assert any("these stay: 'day 1 cells'" in text for text in session.heard)

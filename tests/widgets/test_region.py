@@ -252,3 +252,34 @@ def test_a_line_encloses_nothing(session, drawing):
 def test_an_active_layer_without_shapes_is_no_region(session, drawing):
     with pytest.raises(ImageShapeError, match="has no shapes"):
         drawing.use_active_shape()
+
+
+def test_a_shape_is_searched_in_its_own_plane_or_not_at_all(viewer, make_session):
+    viewer.add_image(np.stack([discs(), discs()]), name="stack")
+    session = make_session(viewer)
+    session.start()
+    drawing = RegionDrawing(session)
+    add_shapes(session, [np.insert(AROUND_FIRST, 0, 1, axis=1)], "polygon")
+    viewer.dims.set_current_step(0, 0)
+    with pytest.raises(ImageShapeError, match="another plane"):
+        drawing.use_active_shape()
+    viewer.dims.set_current_step(0, 1)
+    drawing.use_active_shape()
+    session.settle()
+    assert [record.plane for record in session.cells] == [(1,)]
+    drawing.close()
+
+
+def test_a_shape_is_where_it_is_seen_though_the_window_has_another_unit(viewer, make_session):
+    image = viewer.add_image(discs(), name="a", scale=(0.5, 0.5), units=("um", "um"))
+    viewer.add_image(discs(), name="b", scale=(500, 500), units=("nm", "nm"))
+    viewer.layers.selection.active = image
+    session = make_session(viewer)
+    session.start()
+    session.settle()
+    drawing = RegionDrawing(session)
+    add_shapes(session, [AROUND_FIRST * 0.5], "polygon", units=("um", "um"))
+    drawing.use_active_shape()
+    session.settle()
+    assert found(session) == [True, False, False, False]
+    drawing.close()

@@ -10,6 +10,7 @@ from napari_cellsam.editing.journal import replay
 from napari_cellsam.errors import OptionError
 from napari_cellsam.types import Mask
 from napari_cellsam.widgets._actions import find_action, run_action
+from napari_cellsam.widgets._channels import ChannelMap, ChannelRef
 from napari_cellsam.widgets._looking import NoImageError
 from napari_cellsam.widgets._review import Review
 from napari_cellsam.widgets._review_filter import ReviewFilter
@@ -456,3 +457,73 @@ def test_cells_that_the_filter_does_not_let_start_no_review_anew(found, review):
     review.set_filter(ReviewFilter())
     assert review.count.n_left == 4
     assert review.current is not None
+
+
+def reject_on_plane_2(session):
+    """Reject the first cell of plane 2 that comes up; return its number, and those that are gone."""
+    start(session, session.review)
+    while session.review.current[0] != (2,):
+        session.review.next()
+    label, before = session.review.current[1], np.unique(labels_of(session))
+    session.review.reject()
+    session.settle()
+    return label, np.setdiff1d(before, np.unique(labels_of(session))).tolist()
+
+
+def test_in_labels_that_lie_elsewhere_the_cell_under_review_is_rejected(viewer, make_session):
+    image = viewer.add_image(np.stack([discs()] * 3), name="stack", scale=(3, 1, 1))
+    numbers = np.stack([discs() * 0] * 3).astype(np.uint32)
+    for plane in range(3):
+        numbers[plane][discs(centres=((20, 20),)) > 0] = plane + 1
+    labels = viewer.add_labels(numbers, name="of a file")
+    viewer.layers.selection.active = image
+    session = make_session(viewer)
+    session.start()
+    session.settle()
+    session.use_labels(labels)
+    session.settle()
+    label, gone = reject_on_plane_2(session)
+    assert gone == [label] == [3]
+
+
+def test_beside_a_layer_in_another_unit_the_cell_under_review_is_rejected(viewer, make_session):
+    image = viewer.add_image(np.stack([discs()] * 3), name="a", scale=(2, 0.5, 0.5), units=("um",) * 3)
+    viewer.add_image(np.stack([discs()] * 3), name="b", scale=(2000, 500, 500), units=("nm",) * 3)
+    viewer.layers.selection.active = image
+    session = make_session(viewer)
+    session.start()
+    session.settle()
+    session.automatic.run(planes=session.planes())
+    session.settle()
+    label, gone = reject_on_plane_2(session)
+    assert gone == [label]
+
+
+def test_a_cell_whose_plane_cannot_be_shown_is_not_rejected(viewer, make_session, monkeypatch):
+    viewer.add_image(np.stack([discs()] * 3), name="stack")
+    session = make_session(viewer)
+    session.start()
+    session.settle()
+    session.automatic.run(planes=session.planes())
+    session.settle()
+    start(session, session.review)
+    viewer.dims.set_point(0, 0 if session.review.current[0] != (0,) else 1)
+    monkeypatch.setattr(viewer.dims.__class__, "set_point", lambda *_: None)
+    n_cells = len(session.cells)
+    with pytest.raises(OptionError, match="does not show the plane"):
+        session.review.reject()
+    assert len(session.cells) == n_cells
+
+
+def test_the_channel_that_is_shown_stays(viewer, make_session):
+    viewer.add_image(np.stack([np.stack([discs()] * 3)] * 2), name="stack")
+    session = make_session(viewer)
+    session.start()
+    session.set_channels(ChannelMap(None, ChannelRef("stack", 0), False, 1))
+    session.settle()
+    session.automatic.run(planes=session.planes())
+    session.settle()
+    viewer.dims.set_point(1, 0)
+    start(session, session.review)
+    session.review.next()
+    assert viewer.dims.current_step[1] == 0

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from tests.widgets.conftest import DISCS, HANG_MS, discs
 
-from napari_cellsam.errors import ChannelError, ImageShapeError, ServiceUnavailableError
+from napari_cellsam.errors import ChannelError, ImageShapeError, ImageTooLargeError, ServiceUnavailableError
+from napari_cellsam.widgets import _ledgers
 from napari_cellsam.widgets._actions import ACTIONS, find_action, run_action
 from napari_cellsam.widgets._channels import ChannelMap, ChannelRef
 from napari_cellsam.widgets._features import table_of
@@ -577,3 +580,37 @@ def test_other_channels_leave_the_labels_that_were_chosen(viewer, make_session):
     session.use_labels(mine)
     session.set_channels(ChannelMap(ChannelRef("two", 0), ChannelRef("two", 1), False, 0))
     assert session.target.layer.name == "mine"
+
+
+def test_beside_points_of_the_user_the_only_image_is_worked_on(viewer, make_session):
+    viewer.add_image(discs(), name="a")
+    viewer.add_points([[5, 5]], name="marks")
+    session = make_session(viewer)
+    session.start()
+    assert session.source is not None and session.source.file_name == "a"
+
+
+def test_labels_that_no_memory_holds_are_refused_with_what_helps(session, monkeypatch):
+    def full(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(_ledgers, "np", SimpleNamespace(zeros=full, uint32=np.uint32))
+    with pytest.raises(ImageTooLargeError, match="Write into"):
+        session._place.ledgers.add()
+
+
+def test_the_view_of_a_coarse_level_reaches_to_its_last_pixels(viewer, make_session):
+    picture = np.zeros((401, 410), np.uint8)
+    layer = viewer.add_image([picture, picture[::2, ::2], picture[::4, ::4]], multiscale=True)
+    session = make_session(viewer)
+    session.start()
+    layer.data_level = 2
+    layer.corner_pixels = np.array([[0, 0], [100, 102]])
+    assert session._place.looking.view() == (0, 0, 401, 410)
+
+
+def test_a_path_that_is_none_is_not_taken_for_one(viewer, make_session):
+    viewer.add_image(discs(), name="many", metadata={"path": [f"{number}.tif" for number in range(200)]})
+    session = make_session(viewer)
+    session.start()
+    assert session.source.path is None

@@ -128,7 +128,7 @@ def _problem_of(layer: Layer, n_axes: int, channel_axis: int | None) -> str | No
         if channel_axis >= n_axes - 2:
             return (
                 f"has its channels on axis {channel_axis}, where rows and columns are looked for; "
-                "put them first, or make each channel a layer (right click, Split Stack)."
+                f"open it again with channel_axis={channel_axis}, or move them to the front (numpy.moveaxis)."
             )
         if not are_apart(layer, (channel_axis,)):
             return "is turned or sheared between its channels and other axes; undo that first."

@@ -51,6 +51,7 @@ class ChannelMemory:
             "cell": _as_json(channels.cell),
             "rgb": channels.rgb,
             "axis": channels.axis,
+            "axes": _axes_of(layer, channels.axis),
         }
         self._place.write(dict(list(kept.items())[-_MOST:]))
 
@@ -73,6 +74,8 @@ class ChannelMemory:
             if any(ref is not None and ref.layer not in names for ref in (nuclear, cell)):
                 return None
             axis = entry["axis"]
+            if axis is not None and entry["axes"] != _axes_of(layer, int(axis)):
+                return None  # a stack that is called like a picture of several channels
             return ChannelMap(nuclear, cell, bool(entry["rgb"]), None if axis is None else int(axis))
         except (ChannelError, KeyError, TypeError, ValueError):
             return None  # written by another version, or by hand
@@ -83,6 +86,12 @@ def pattern_of(layer: Layer) -> str:
     path = layer.source.path
     file_name = "" if path is None else PurePath(str(path)).name
     return f"{_DIGITS.sub('#', file_name)} / {_DIGITS.sub('#', str(layer.name))}"
+
+
+def _axes_of(layer: Layer, channel_axis: int | None) -> list[int] | None:
+    """Return the number of axes and that of channels; None without an axis of channels."""
+    shape = layer.data[0].shape if layer.multiscale else layer.data.shape
+    return None if channel_axis is None or channel_axis >= len(shape) else [len(shape), int(shape[channel_axis])]
 
 
 def _as_json(ref: ChannelRef | None) -> list[Any] | None:

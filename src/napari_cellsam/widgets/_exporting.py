@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["DEFAULT_FORMATS", "Exporting"]
 
 DEFAULT_FORMATS = ("tiff", "coco", "geojson", "imagej", "csv", "png")
+_LONGEST = 120  # characters of the name of a layer
 _TOPIC = "export"
 _MOST_PLANES_WITH_IMAGES = 64  # of a stack, whose pictures are held at once
 _TOO_LONG = f"Of a stack of more than {_MOST_PLANES_WITH_IMAGES} planes no pictures are exported"
@@ -178,4 +179,4 @@ def _stem(session: Session) -> str:
     for ending in (".ome.tif", ".ome.tiff", ".ome.zarr"):
         if name.lower().endswith(ending):
             return name[: -len(ending)]
-    return name.replace("/", "_") if source.path is None else source.path.stem
+    return name.replace("/", "_")[:_LONGEST] if source.path is None else source.path.stem

@@ -12,12 +12,16 @@ from napari_cellsam.editing.exporting import cell_set_of
 from napari_cellsam.editing.folder_states import CELLS_FOLDER
 from napari_cellsam.export.formats import find_format
 from napari_cellsam.export.output import make_folder
+from napari_cellsam.widgets._layers import labels_of, same_layer
 
 if TYPE_CHECKING:
+    from napari.layers import Labels, Layer
+
     from napari_cellsam.editing.records import CellRecord
     from napari_cellsam.export.cell_set import StackAxis
+    from napari_cellsam.widgets._session import Session
 
-__all__ = ["cells_file", "write_cells"]
+__all__ = ["cells_file", "labels_to_close", "write_cells"]
 
 _FORMAT = find_format("tiff")
 
@@ -63,3 +67,16 @@ def write_cells(
     make_folder(file.parent)
     cells = cell_set_of(np.asarray(labels), records, name, pixel_size_um=pixel_size_um, axis=axis)
     _FORMAT.write(file, cells, overwrite=True)
+
+
+def labels_to_close(session: Session, images: Sequence[Layer]) -> list[Labels]:
+    """Return the labels layers that are closed with the layers of an image; none where nothing could save them.
+
+    That is so where the user has removed the image, and is told.
+    """
+    labels = [layer for image in images for layer in labels_of(session.viewer, image)]
+    if not labels or any(same_layer(image, there) for image in images for there in session.viewer.layers):
+        return labels
+    names = ", ".join(repr(str(layer.name)) for layer in labels)
+    session.say(f"The image was removed before its cells were saved, so these stay: {names}.", "warning")
+    return []

@@ -17,8 +17,8 @@ from napari_cellsam.errors import CellsamError, OptionError, OutputError
 from napari_cellsam.export.formats import read_cells
 from napari_cellsam.widgets._axes import stack_axis_of
 from napari_cellsam.widgets._folder_reading import LayerData, layers_of, plain_image, read_layers
-from napari_cellsam.widgets._folder_saving import cells_file, write_cells
-from napari_cellsam.widgets._layers import labels_of, same_layer
+from napari_cellsam.widgets._folder_saving import cells_file, labels_to_close, write_cells
+from napari_cellsam.widgets._layers import same_layer
 
 if TYPE_CHECKING:
     from napari.layers import Labels, Layer
@@ -152,7 +152,7 @@ class FolderWork:
             session.automatic.cancel()
             self._save(path, broken_off)
         layers, self._layers = self._layers, []
-        cells = [labels for image in layers for labels in labels_of(session.viewer, image)]
+        cells = labels_to_close(session, layers)
         for layer in (*layers, *cells):
             if any(same_layer(layer, there) for there in session.viewer.layers):
                 session.viewer.layers.remove(layer)

@@ -38,10 +38,14 @@ class Follower:
         """Let the session work on the active layer, if that is an image of the user's."""
         from napari.layers import Image
 
-        layer = self._session.viewer.layers.selection.active
-        if not isinstance(layer, Image) or "napari-cellsam" in layer.metadata:
+        layers, source = self._session.viewer.layers, self._session.source
+        images = [layer for layer in layers if isinstance(layer, Image) and "napari-cellsam" not in layer.metadata]
+        active = layers.selection.active
+        layer = None if active is None else next((layer for layer in images if same_layer(layer, active)), None)
+        if layer is None and source is None and len(images) == 1:
+            layer = images[0]  # there is nothing to choose
+        if layer is None:
             return
-        source = self._session.source
         if source is None or same_layer(source.layer, layer) or not source.uses(layer):  # it may be the other channel
             try:
                 self._session.use_image(layer)

@@ -50,14 +50,13 @@ class Look:
         return opening.image_id is not None and opening.image_id == self.image_id
 
 
-def matching(path: Path, shape: tuple[int, ...], looks: dict[Plane, Look]) -> Offer | None:
+def matching(path: Path, shape: tuple[int, ...], look_at: Callable[[Plane], Look]) -> Offer | None:
     """Return a journal if it is of the image, and something was done."""
     try:
         summary = summarize(path)
         if summary is None or summary.n_steps == 0 or summary.opening.shape != shape:
             return None
-        look = looks.get(summary.opening.plane)
-        if look is None or not look.is_of(summary.opening):
+        if not look_at(summary.opening.plane).is_of(summary.opening):
             return None
     except (JournalError, ImageError):
         return None  # a file of another kind, or an image that cannot be read: both are told of when they are used

@@ -97,14 +97,17 @@ class Journaling:
         source = self._session.source
         if source is None:
             return
-        name, folders = source.file_name, self._folders(source)
-        looks = {plane: Look(source.reader(plane), source.namer(plane)) for plane in source.planes()}
+        name, folders, shape = source.file_name, self._folders(source), source.shape
+
+        def look_at(plane: Plane) -> Look:  # only where there is a journal: planes may be thousands
+            return Look(source.reader(plane), source.namer(plane))
+
         in_use = {keeper.path for keeper in self._keepers.values()}
 
         def work(call: Call, report: Report) -> Offer | None:  # noqa: ARG001 - nothing to report
             for path in find_journals(name, folders):
                 if path not in in_use and not call.cancelled:
-                    found = matching(path, source.shape, looks)
+                    found = matching(path, shape, look_at)
                     if found is not None:
                         return found
             return None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from psygnal import Signal
 
-from napari_cellsam.errors import CellsamError, ImageShapeError, OutputError
+from napari_cellsam.errors import CellsamError, ImageShapeError, ImageTooLargeError, OutputError
 from napari_cellsam.widgets._layers import add_labels, find_labels
 from napari_cellsam.widgets._ledger import Ledger
 
@@ -76,7 +76,13 @@ class Ledgers:
             What is in it; nothing if None.
         """
         source = self._looking.needed
-        contents = np.zeros(source.shape, np.uint32) if data is None else data
+        try:
+            contents = np.zeros(source.shape, np.uint32) if data is None else data
+        except MemoryError as error:
+            raise ImageTooLargeError(
+                f"the cells of an image of shape {tuple(source.shape)} do not fit into the memory; crop it, open fewer "
+                "planes, or add a labels layer of that shape whose data lie on disk, and choose it under Write into"
+            ) from error
         layer = add_labels(self._viewer, source.layer, contents, source.placement)
         self._viewer.layers.selection.active = source.layer
         ledger = self._use(layer, empty=data is None)

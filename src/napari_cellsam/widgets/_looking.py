@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -135,9 +136,9 @@ class Looking:
         source = self.needed
         layer = source.layer
         zoom = layer.downsample_factors[layer.data_level][-2:] if source.is_multiscale else (1, 1)
-        (top, left), (bottom, right) = layer.corner_pixels[:, -2:] * zoom
+        (top, left), (bottom, right) = (layer.corner_pixels[:, -2:] + [[0], [1]]) * zoom  # the last pixels are inside
         height, width = source.shape[-2:]
-        region = max(int(top), 0), max(int(left), 0), min(int(bottom) + 1, height), min(int(right) + 1, width)
+        region = max(int(top), 0), max(int(left), 0), min(math.ceil(bottom), height), min(math.ceil(right), width)
         if region[2] <= region[0] or region[3] <= region[1]:
             raise ImageShapeError("The window shows nothing of the image; move it there first.")
         return region

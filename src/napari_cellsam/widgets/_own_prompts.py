@@ -91,7 +91,7 @@ def shape_prompt(kind: str, corners: NDArray[np.float64], shape: tuple[int, int]
 
 def _points(session: Session, source: ImageSource, layer: Layer) -> Iterator[DrawnPrompt]:
     shown = np.broadcast_to(np.asarray(layer.shown, bool), len(layer.data))
-    for place in _on_plane(session, source, layer, np.asarray(layer.data)[shown]):
+    for place in on_plane(session, source, layer, np.asarray(layer.data)[shown]):
         if session.holds(*place):
             yield DrawnPrompt(Prompt(inside=(place,)))
 
@@ -99,14 +99,14 @@ def _points(session: Session, source: ImageSource, layer: Layer) -> Iterator[Dra
 def _shapes(session: Session, source: ImageSource, layer: Shapes) -> Iterator[DrawnPrompt]:
     height, width = source.shape[-2:]
     for kind, corners in zip(layer.shape_type, layer.data, strict=True):
-        on_plane = _on_plane(session, source, layer, np.asarray(corners))
-        if len(on_plane) == len(corners):
-            drawn = shape_prompt(str(kind), on_plane, (height, width))
+        there = on_plane(session, source, layer, np.asarray(corners))
+        if len(there) == len(corners):
+            drawn = shape_prompt(str(kind), there, (height, width))
             if drawn is not None:
                 yield drawn
 
 
-def _on_plane(session: Session, source: ImageSource, layer: Layer, places: NDArray[Any]) -> NDArray[np.float64]:
+def on_plane(session: Session, source: ImageSource, layer: Layer, places: NDArray[Any]) -> NDArray[np.float64]:
     """Return the pixels ``(y, x)`` of those places of a layer that lie on the plane that is shown."""
 
     def to_data(place: NDArray[Any]) -> NDArray[np.float64]:

@@ -12,7 +12,15 @@ if TYPE_CHECKING:
     from napari.layers import Layer
     from numpy.typing import NDArray
 
-__all__ = ["are_apart", "data_coordinates", "pixel_size_um_of", "placement_of", "same_place", "viewer_position"]
+__all__ = [
+    "are_apart",
+    "data_coordinates",
+    "pixel_size_um_of",
+    "placement_of",
+    "same_place",
+    "viewer_position",
+    "viewer_units",
+]
 
 _CLOSE = 1e-6
 _UM_PER_M = 1e6
@@ -31,11 +39,7 @@ def data_coordinates(viewer: ViewerModel, layer: Layer, position: Sequence[float
         As napari tells it for the mouse and for ``dims.point``.
     """
     world = np.asarray(position, np.float64)[-layer.ndim :]
-    units = getattr(viewer.dims, "units", None)  # napari < 0.9 knows none
-    if units is not None and len(units) >= layer.ndim:
-        pairs = zip(tuple(units)[-layer.ndim :], layer.units, strict=True)
-        world = world * [1.0 if ours == theirs else _in_base(ours) / _in_base(theirs) for ours, theirs in pairs]
-    return np.asarray(layer.world_to_data(world), np.float64)
+    return np.asarray(layer.world_to_data(world / viewer_units(viewer, layer)), np.float64)
 
 
 def viewer_position(viewer: ViewerModel, layer: Layer, place: Sequence[float]) -> NDArray[np.float64]:
@@ -50,14 +54,19 @@ def viewer_position(viewer: ViewerModel, layer: Layer, place: Sequence[float]) -
     place
         One number per axis of the layer.
     """
-    world = np.atleast_1d(np.asarray(layer.data_to_world(place), np.float64))
-    units = getattr(viewer.dims, "units", None)  # napari < 0.9 knows none
-    if units is not None and len(units) >= layer.ndim:
-        pairs = zip(layer.units, tuple(units)[-layer.ndim :], strict=True)
-        world = world * [1.0 if ours == theirs else _in_base(ours) / _in_base(theirs) for ours, theirs in pairs]
+    world = np.atleast_1d(np.asarray(layer.data_to_world(place), np.float64)) * viewer_units(viewer, layer)
     position = np.array(viewer.dims.point, np.float64)
     position[-layer.ndim :] = world
     return position
+
+
+def viewer_units(viewer: ViewerModel, layer: Layer) -> NDArray[np.float64]:
+    """Return how many of the viewer's units of length make one of a layer's, for each axis of the layer."""
+    units = getattr(viewer.dims, "units", None)  # napari < 0.9 knows none
+    if units is None or len(units) < layer.ndim:
+        return np.ones(layer.ndim)
+    pairs = zip(layer.units, tuple(units)[-layer.ndim :], strict=True)
+    return np.array([1.0 if ours == theirs else _in_base(ours) / _in_base(theirs) for ours, theirs in pairs])
 
 
 def placement_of(layer: Layer, axes: Sequence[int], stretched: Mapping[int, int] | None = None) -> dict[str, Any]:

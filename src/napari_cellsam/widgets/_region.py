@@ -12,6 +12,7 @@ from qtpy.QtCore import QTimer
 from napari_cellsam.errors import CellsamError, ImageShapeError
 from napari_cellsam.widgets._layers import same_layer
 from napari_cellsam.widgets._looking import NoImageError
+from napari_cellsam.widgets._own_prompts import on_plane
 from napari_cellsam.widgets._search_region import Region
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ class RegionDrawing:
             raise ImageShapeError(
                 f"None of the {len(layer.data)} shapes of layer {layer.name!r} is selected; select those to search in."
             )
-        self._run([np.array([self._to_pixel(layer, p) for p in outline]) for outline in _outlines(layer, numbers)])
+        self._run([self._in_plane(layer, corners) for corners in _outlines(layer, numbers)])
         layers.selection.active = layer  # also if a layer for the cells was added
 
     def close(self) -> None:
@@ -179,12 +180,14 @@ class RegionDrawing:
         else:
             then(region)
 
-    def _to_pixel(self, layer: Shapes, corner: NDArray[np.float64]) -> tuple[float, float]:
-        """Return the pixel of the image at a corner of a shape; the axes that the shape lacks are those shown."""
-        world = np.atleast_1d(layer.data_to_world(corner))
-        position = list(self._session.viewer.dims.point)
-        position[-len(world) :] = map(float, world)
-        return self._session.to_yx(position)
+    def _in_plane(self, layer: Shapes, corners: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the pixels of the image at the corners of a shape; the axes that the shape lacks are those shown."""
+        there = on_plane(self._session, _needed(self._session), layer, corners)
+        if len(there) < len(corners):
+            raise ImageShapeError(
+                f"A selected shape of layer {layer.name!r} lies in another plane than the one shown; move there first."
+            )
+        return there
 
     def _on_removed(self, event: Any) -> None:
         if self._layer is not None and same_layer(event.value, self._layer):

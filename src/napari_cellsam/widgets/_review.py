@@ -292,4 +292,8 @@ class Review:
             raise OptionError(f"Cell {entry.measure.label} is gone; go to the next one.")
         if self._session.plane != entry.plane:
             self._spotlight.show(entry.plane, entry.measure.window)
+            if self._session.plane != entry.plane:  # another layer has its planes in between
+                raise OptionError(
+                    f"The window does not show the plane of cell {entry.measure.label}; move there first."
+                )
         return place

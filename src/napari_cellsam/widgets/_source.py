@@ -86,7 +86,7 @@ class ImageSource:
     def path(self) -> Path | None:
         """The file of the layer, as napari knows it or as the layer's metadata say; None if it has none."""
         path = self.layer.source.path or self.layer.metadata.get("path")
-        return None if path is None else Path(str(path))
+        return Path(path) if isinstance(path, str | Path) else None
 
     @property
     def file_name(self) -> str:

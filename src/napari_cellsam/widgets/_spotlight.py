@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from napari_cellsam.widgets._camera import camera_of
 from napari_cellsam.widgets._frames import Frames
+from napari_cellsam.widgets._placement import viewer_position
 
 if TYPE_CHECKING:
     from napari_cellsam.editing.edits import Plane
@@ -43,11 +42,16 @@ class Spotlight:
 
     def _move(self, plane: Plane, place: tuple[float, float]) -> None:
         """Move sliders to the plane, and the camera to the place."""
-        layer = self._session.target.layer
-        world = np.asarray(layer.data_to_world((*plane, *place)), float)
-        dims = self._session.viewer.dims
-        offset = dims.ndim - len(world)
-        for axis in range(len(plane)):
-            dims.set_point(axis + offset, float(world[axis]))
-        camera = camera_of(self._session.viewer)
-        camera.center = (*tuple(camera.center)[:-2], float(world[-2]), float(world[-1]))
+        viewer, source = self._session.viewer, self._session.source
+        if source is None:
+            return
+        at = source.to_data(viewer.dims.point)
+        for axis, index in enumerate(plane, start=source.axes.ndim - len(source.shape)):
+            if axis != source.axes.channel_axis:  # the channel that is shown stays
+                at[axis] = index
+        at[-2:] = place
+        world = viewer_position(viewer, source.layer, at.tolist()).tolist()
+        for axis, there in enumerate(world[:-2]):
+            viewer.dims.set_point(axis, there)
+        camera = camera_of(viewer)
+        camera.center = (*tuple(camera.center)[:-2], *world[-2:])

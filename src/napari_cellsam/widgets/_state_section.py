@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["StateSection"]
 
 _DOTS = {"off": "#808080", "starting": "#e69f00", "ready": "#009e73", "failed": "#d55e00"}
-_NO_IMAGE = "Open an image, or a sample: File → Open Sample → CellSAM."
+_NO_IMAGE = "Open an image, or a sample: File → Open Sample → CellSAM. If one is open, click its layer."
 
 
 class StateSection(QWidget):

@@ -83,7 +83,7 @@ class Verifying:
             session.say(f"This is {word} already.")
             return
         session.apply(Action(f"mark as {word}", (), changes, None, () if mark is None else (mark,)))
-        session.say(f"{self.share:.0%} of the image is verified: what is no cell there is background.")
+        session.say(f"{int(100 * self.share + 1e-9)}% of the image is verified: what is no cell there is background.")
 
     def show(self) -> None:
         """Show the verified regions of the plane, in a layer of ours."""

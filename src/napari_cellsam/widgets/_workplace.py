@@ -120,6 +120,8 @@ class Workplace:
             session.prompting.forget()
         source = self.looking.source
         if source is not None and source.uses(layer):
+            if session.automatic.running:
+                session.say(f"The run was stopped: layer {layer.name!r}, which it looks at, was removed.", "warning")
             session.automatic.drop()
             self.leave()
             if not same_layer(source.layer, layer):  # it was the other channel
