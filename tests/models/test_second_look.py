@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_cellsam.models.backend import Decoded
-from napari_cellsam.models.second_look import averaged, joined, turned_boxes
+from napari_cellsam.models.backend import Decoded, PicturePrompt
+from napari_cellsam.models.memory_limits import DecodeWork
+from napari_cellsam.models.second_look import Looks, averaged, joined, turned_boxes
+from napari_cellsam.models.steps import run_steps
+from napari_cellsam.types import SegmentOptions
 
 SIZE = (40, 60)
 A, NEARLY_A, B = (10, 10, 29, 29), (12, 10, 31, 29), (40, 5, 49, 14)
@@ -72,3 +77,30 @@ def test_an_answer_over_another_window_is_laid_over_the_first() -> None:
     answer = Decoded(np.full((4, 4), 6, np.float32), np.array([0, 0, 8, 8], np.float32), 0.9)
     elsewhere = Decoded(np.full((8, 8), 2, np.float32), np.array([44, 24, 60, 40], np.float32), 0.9)
     assert averaged(answer, elsewhere, SIZE).logits == pytest.approx(np.full((4, 4), 4.0))
+
+
+class _Answering:
+    """A back end that is as sure of a cell as of its box, and counts what it outlines."""
+
+    def __init__(self) -> None:
+        self.n_outlined = {"first": 0, "turned": 0}
+
+    def decode(self, features: str, prompts: list[PicturePrompt], *, whole: bool, threshold: float) -> list[Decoded]:
+        self.n_outlined[features] += len(prompts)
+        logits = np.full((4, 4), 4.0 if features == "first" else 8.0, np.float32)
+        return [Decoded(logits, np.array([0, 0, SIZE[1], SIZE[0]], np.float32), 0.9) for _ in prompts]
+
+    def cell_score(self, score: float, predicted_iou: float, options: SegmentOptions) -> float | None:
+        return None if score < 0.5 else score
+
+
+@pytest.mark.parametrize(("turned", "n_again", "expected"), [("turned", 2, [4, 6, 6]), (None, 0, [4, 4, 4])])
+def test_only_what_the_first_look_is_not_sure_of_is_outlined_again(
+    turned: str | None, n_again: int, expected: list[float]
+) -> None:
+    backend: Any = _Answering()
+    looks = Looks(backend, SIZE, "first", turned)
+    work = looks.outline_steps(DecodeWork(backend), boxes(A, B, NEARLY_A), scores(0.99, 0.9, 0.2), SegmentOptions())
+    answers = run_steps(work)
+    assert backend.n_outlined == {"first": 3, "turned": n_again}
+    assert [float(answer.logits.mean()) for answer in answers] == pytest.approx(expected)

@@ -20,10 +20,12 @@ if TYPE_CHECKING:
     from napari_cellsam.models.backend import Backend
     from napari_cellsam.models.memory_limits import DecodeWork
     from napari_cellsam.models.steps import Steps
+    from napari_cellsam.types import SegmentOptions
 
 __all__ = ["Looks", "averaged", "joined", "turned_boxes"]
 
 _SAME_BOX = 0.5  # IoU
+_SURE = 0.95  # score; such outlines hardly change with a second one
 
 
 class Looks:
@@ -54,16 +56,28 @@ class Looks:
         boxes, scores = self._backend.detect(self._turned)
         return joined(first, (turned_boxes(boxes, self._size), scores))
 
-    def outline_steps(self, decode: DecodeWork, boxes: NDArray[np.float32], threshold: float) -> Steps[list[Decoded]]:
-        """Return one mask per box; parameters as of `Backend.decode`."""
+    def outline_steps(
+        self, decode: DecodeWork, boxes: NDArray[np.float32], scores: NDArray[np.float32], options: SegmentOptions
+    ) -> Steps[list[Decoded]]:
+        """Return one mask per box; those that the first look is sure of are not outlined again."""
+        threshold = options.mask_threshold
         answers: list[Decoded] = yield from decode.steps(self._features, box_prompts(boxes), threshold=threshold)
         if self._turned is None:
             return answers
-        prompts = box_prompts(turned_boxes(boxes, self._size))
+        first_scores = (
+            self._backend.cell_score(score, answer.predicted_iou, options)
+            for score, answer in zip(scores.tolist(), answers, strict=True)
+        )
+        again = [i for i, score in enumerate(first_scores) if score is None or score < _SURE]
+        prompts = box_prompts(turned_boxes(boxes[again], self._size))
         others: list[Decoded] = yield from decode.steps(self._turned, prompts, threshold=threshold)
-        pairs = list(zip(answers, others, strict=True))
-        means: list[Decoded] = yield Aside(lambda: [averaged(answer, other, self._size) for answer, other in pairs])
-        return means
+
+        def average() -> None:
+            for i, other in zip(again, others, strict=True):
+                answers[i] = averaged(answers[i], other, self._size)
+
+        yield Aside(average)
+        return answers
 
 
 def turned_boxes(boxes: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:

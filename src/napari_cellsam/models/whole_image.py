@@ -117,7 +117,7 @@ class WholeImageWork:
         full = counted.sum() >= self._backend.n_queries
         if full and search.split(number, quarters(frame, self._backend.squashes)):
             return
-        answers = yield from looks.outline_steps(run.decode, boxes[counted], options.mask_threshold)
+        answers = yield from looks.outline_steps(run.decode, boxes[counted], scores[counted], options)
 
         def add_all() -> None:
             found = []
