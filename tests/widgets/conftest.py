@@ -60,6 +60,30 @@ def record_of(before=(6, 0, 6), after=(10, 0, 2), *, parent="discs"):
     )
 
 
+def long_curve(n_steps):
+    """Return a curve of so many steps, each of which was checked."""
+    from napari_cellsam.widgets._learning_curve import LearningCurve
+
+    curve = LearningCurve()
+    for step in range(n_steps):
+        losses = {"dice": 1.0 + 1 / (step + 1)}
+        curve.add(TrainingProgress("joint", step, losses=losses, val_losses={"dice": 1}, f1=0.5))
+    return curve
+
+
+@pytest.fixture
+def plot(qtbot):
+    """Return a plot of learning curves that is shown."""
+    from napari_cellsam.widgets._curve_plot import CurvePlot, load_library
+
+    load_library()
+    made = CurvePlot()
+    qtbot.addWidget(made)
+    made.prepare(found=True)
+    made.show()
+    return made
+
+
 class FakeClient:
     """Answers as a service does: every bright piece of the picture is a cell; a click outside takes its row away."""
 

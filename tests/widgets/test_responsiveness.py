@@ -10,14 +10,12 @@ import pytest
 from qtpy.QtCore import QTimer
 from scipy import ndimage
 from tests.widgets import watchdog as watchdog_module
-from tests.widgets.conftest import HANG_MS, FakeClient, settle
+from tests.widgets.conftest import HANG_MS, FakeClient, long_curve, settle
 from tests.widgets.watchdog import CountingArray, Watchdog
 
 from napari_cellsam.types import Cell, Mask, Segmentation
 from napari_cellsam.types.finetuning import TrainingProgress
 from napari_cellsam.widgets._actions import find_action, run_action
-from napari_cellsam.widgets._curve_plot import CurvePlot, load_library
-from napari_cellsam.widgets._learning_curve import LearningCurve
 from napari_cellsam.widgets.segment_dock import SegmentDock
 
 # A crowded processor makes the same work longer, never shorter: what holds the bar once in three times can hold it.
@@ -235,19 +233,11 @@ def test_2000_cells_are_measured_and_all_of_it_is_forgotten(crowded, qtbot):
     holds_the_bar(watchdog)
 
 
-def test_a_long_curve_is_drawn(qtbot):
-    load_library()
-    plot = CurvePlot()
-    qtbot.addWidget(plot)
-    plot.prepare(found=True)
-    plot.show()
-    curve = LearningCurve()
+def test_a_long_curve_is_drawn(plot, qtbot):
+    curve = long_curve(2000)
     took = []
-    for step in range(2020):
-        losses = {"dice": 1.0 + 1 / (step + 1)}
-        curve.add(TrainingProgress("joint", step, losses=losses, val_losses={"dice": 1}, f1=0.5))
-        if step < 2000:
-            continue
+    for step in range(2000, 2020):
+        curve.add(TrainingProgress("joint", step, losses={"dice": 1.0}, val_losses={"dice": 1}, f1=0.5))
         plot._drawing.stop()
         began_s = time.thread_time()
         plot.show_curve(curve, "#ffffff")

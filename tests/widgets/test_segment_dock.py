@@ -7,7 +7,8 @@ import gc
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QAbstractButton, QAbstractSlider, QApplication, QComboBox, QLineEdit, QPushButton
+from qtpy.QtGui import QAccessible
+from qtpy.QtWidgets import QAbstractButton, QAbstractSlider, QApplication, QComboBox, QLineEdit, QPushButton, QWidget
 from tests.widgets.conftest import HANG_MS, discs
 
 from napari_cellsam.errors import ServiceUnavailableError
@@ -451,3 +452,19 @@ def test_a_button_says_what_its_action_does(dock):
     for found in dock.findChildren(QPushButton):
         if found.objectName() in {action.id for action in ACTIONS}:
             assert found.toolTip().startswith(find_action(found.objectName()).tooltip)
+
+
+def test_a_screen_reader_has_a_name_for_all_that_the_keyboard_reaches(dock, session):
+    open_all(dock)
+    session.settle()
+    reached = [w for w in dock.findChildren(QWidget) if w.focusPolicy() & Qt.FocusPolicy.TabFocus]
+    shown = [w for w in reached if w.isVisibleTo(dock) and w.objectName() != "qt_spinbox_lineedit"]
+    nameless = [
+        f"{type(w).__name__}: {w.toolTip()}"
+        for w in shown
+        if not QAccessible.queryAccessibleInterface(w).text(QAccessible.Text.Name).strip()
+    ]
+    assert len(shown) > 50
+    assert not nameless
+    named = {w.accessibleName() for w in shown}
+    assert {"Threshold", "Formats", "Origin", "Server"} <= named

@@ -7,12 +7,10 @@ import time
 
 import pytest
 from qtpy.QtWidgets import QApplication
-from tests.widgets.conftest import HANG_MS, N_STEPS, record_of
+from tests.widgets.conftest import HANG_MS, N_STEPS, long_curve, record_of
 
 from napari_cellsam.types.finetuning import TrainingProgress
 from napari_cellsam.widgets import _train_section
-from napari_cellsam.widgets._curve_plot import CurvePlot, load_library
-from napari_cellsam.widgets._learning_curve import LearningCurve
 
 
 @pytest.fixture
@@ -213,25 +211,6 @@ def test_without_the_library_the_user_is_told_what_to_install(session, dock, mon
     assert "where pyqtgraph is installed" in dock.sections["train"].curve.legend.text()
     session.training.progressed.emit()
     assert not dock.sections["train"].curve.is_ready
-
-
-@pytest.fixture
-def plot(qtbot):
-    load_library()
-    made = CurvePlot()
-    qtbot.addWidget(made)
-    made.prepare(found=True)
-    made.show()
-    return made
-
-
-def long_curve(n):
-    curve = LearningCurve()
-    for step in range(n):
-        curve.add(
-            TrainingProgress("joint", step, losses={"dice": 1.0 + 1 / (step + 1)}, val_losses={"dice": 1}, f1=0.5)
-        )
-    return curve
 
 
 def test_it_is_drawn_twice_a_second_at_most_and_what_came_last_is_seen(plot, qtbot):

@@ -100,6 +100,8 @@ class CurvePlot(QWidget):
         pg = importlib.import_module(LIBRARY)
         self._view = pg.GraphicsLayoutWidget()
         self._view.setBackground(None)
+        self._view.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self._view.viewport().setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self._view.setFixedHeight(sum(_HEIGHTS))
         self._view.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)  # the wheel scrolls the dock
         self.setToolTip("Losses and F1 over the steps. The model does not learn from what is held out.")

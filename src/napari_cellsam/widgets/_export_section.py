@@ -101,6 +101,7 @@ class ExportSection(Section):
 def _list_of_formats() -> QListWidget:
     """Return all formats to be ticked."""
     formats = QListWidget()
+    formats.setAccessibleName("Formats")
     formats.setToolTip("Formats that are written.")
     for entry in FORMATS.values():
         item = QListWidgetItem(entry.title)

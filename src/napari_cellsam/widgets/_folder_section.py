@@ -36,6 +36,7 @@ class FolderSection(Section):
         self._session, self._buttons = session, buttons
         self.images, self.about = QListWidget(), line()
         self._current: Path | None = None  # as it was shown last
+        self.images.setAccessibleName("Images of the folder")
         self.images.setToolTip("A double click saves the image that is open, and opens this one.")
         self.choose = QPushButton("Open a folder …")
         self.choose.setToolTip("Work through the images of a folder, one after the other.")

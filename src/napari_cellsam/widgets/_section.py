@@ -117,6 +117,8 @@ def form_of(*rows: tuple[str, QWidget | QLayout]) -> QFormLayout:
     for name, field in rows:
         layout.addRow(name, field)
         label = layout.labelForField(field)
-        if label is not None and isinstance(field, QWidget):
-            label.setToolTip(field.toolTip())
+        named = field if isinstance(field, QWidget) else field.itemAt(0).widget()
+        if label is not None and named is not None:
+            label.setToolTip(named.toolTip())
+            named.setAccessibleName(name)
     return layout
