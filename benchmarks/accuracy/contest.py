@@ -290,6 +290,7 @@ Contestants are trained from random weights on the same pictures, for the same t
 have learned from it. "mean" is over sources.
 
 Cellpose 3 and StarDist run their own training code with their usual settings (`benchmarks/accuracy/contestants/`).
+All are judged on the same greys; the compact model learns from pictures as they are, some of which have colours.
 Cellpose is told the true median diameter of each picture; nobody else is told anything. Minutes on a processor favour
 small networks: the tables say what can be had on a laptop, not what these methods reach on a GPU in a day.
 """

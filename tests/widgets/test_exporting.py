@@ -41,6 +41,21 @@ def test_origins_and_scores_are_in_the_table(found, tmp_path):
     assert text.count("automatic") == 4
 
 
+@pytest.mark.parametrize("name", ["\N{GREEK SMALL LETTER MU}m: 1/2 <day>", "\N{CJK UNIFIED IDEOGRAPH-7D30}" * 120])
+def test_files_of_any_layer_have_a_name_that_any_system_takes(viewer, make_session, tmp_path, name):
+    viewer.add_image(discs(), name=name)
+    session = make_session(viewer)
+    session.start()
+    session.settle()
+    session.automatic.run()
+    session.settle()
+    session.exporting.run(tmp_path / "out", ["tiff"])
+    session.settle()
+    (written,) = (tmp_path / "out").iterdir()
+    assert len(written.name.encode()) < 255
+    assert not set(written.name) & set('<>:"/\\|?*')
+
+
 def test_a_second_export_goes_beside_the_first(viewer, make_session, tmp_path):
     import tifffile
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from napari_cellsam.editing.journal import SUFFIX
 from napari_cellsam.settings import journals_dir
 
-__all__ = ["find_journals", "journal_folders", "new_journal_paths"]
+__all__ = ["file_stem", "find_journals", "journal_folders", "new_journal_paths"]
 
 _LONGEST = 120
 _MOST_BYTES = 200  # of a stem, so that numbers, endings and locks fit into the 255 that a name may have
@@ -42,7 +42,7 @@ def find_journals(name: str, folders: list[Path]) -> list[Path]:
     folders
         Where to look.
     """
-    pattern = re.compile(rf"{re.escape(_stem(name))}(-\d+)?{re.escape(SUFFIX)}")
+    pattern = re.compile(rf"{re.escape(file_stem(name))}(-\d+)?{re.escape(SUFFIX)}")
     found = [path for folder in folders if folder.is_dir() for path in folder.iterdir() if pattern.fullmatch(path.name)]
     return sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
 
@@ -54,13 +54,13 @@ def new_journal_paths(name: str, folder: Path) -> Iterator[Path]:
             folder.mkdir(parents=True, exist_ok=True)
     if folder.is_dir() and os.access(folder, os.W_OK | os.X_OK):
         for number in count(1):
-            path = folder / f"{_stem(name)}{'' if number == 1 else f'-{number}'}{SUFFIX}"
+            path = folder / f"{file_stem(name)}{'' if number == 1 else f'-{number}'}{SUFFIX}"
             if not path.exists():
                 yield path
 
 
-def _stem(name: str) -> str:
-    """Return a name as a file may have it."""
+def file_stem(name: str) -> str:
+    """Return a name as a file may have it on any system, short enough for numbers and endings behind it."""
     stem = re.sub(r'[\\/:*?"<>|\x00-\x1f]+', "_", name).strip(" .")[:_LONGEST]
     while len(os.fsencode(stem)) > _MOST_BYTES:
         stem = stem[:-1]

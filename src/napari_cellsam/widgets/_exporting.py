@@ -12,6 +12,7 @@ import numpy as np
 from psygnal import Signal
 
 from napari_cellsam.editing.exporting import cell_set_of
+from napari_cellsam.editing.journal_places import file_stem
 from napari_cellsam.editing.records import CellRecord
 from napari_cellsam.errors import OptionError, OutputError
 from napari_cellsam.export.formats import Format, export_cells, find_format
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["DEFAULT_FORMATS", "Exporting"]
 
 DEFAULT_FORMATS = ("tiff", "coco", "geojson", "imagej", "csv", "png")
-_LONGEST = 120  # characters of the name of a layer
 _TOPIC = "export"
 _MOST_PLANES_WITH_IMAGES = 64  # of a stack, whose pictures are held at once
 _TOO_LONG = f"Of a stack of more than {_MOST_PLANES_WITH_IMAGES} planes no pictures are exported"
@@ -179,4 +179,4 @@ def _stem(session: Session) -> str:
     for ending in (".ome.tif", ".ome.tiff", ".ome.zarr"):
         if name.lower().endswith(ending):
             return name[: -len(ending)]
-    return name.replace("/", "_")[:_LONGEST] if source.path is None else source.path.stem
+    return file_stem(name) if source.path is None else source.path.stem
