@@ -1,6 +1,7 @@
 """A second look at a picture, turned by half: what both looks see is surer, and outlined better.
 
-This is test-time augmentation in its plainest form: answers are averaged (cf. Shanmugam et al., ICCV 2021).
+This is test-time augmentation in its plainest form: answers are averaged (cf. Shanmugam et al., ICCV 2021). Outlines of
+which the first look is sure would hardly change, and are left as they are.
 """
 
 from __future__ import annotations

@@ -52,7 +52,8 @@ class SegmentOptions:
         Overlap of neighbouring tiles, as a fraction of the tile, 0 to 0.75.
     looks
         How often each part of the image is looked at, 1 or 2. The second time it is turned by half, and boxes, scores
-        and outlines of both looks are averaged, which is better and takes up to twice as long.
+        and outlines (but those that the first look is sure of) of both looks are averaged, which is better and takes
+        up to twice as long.
     """
 
     box_score: float | None = None
