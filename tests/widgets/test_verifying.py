@@ -50,6 +50,18 @@ def test_a_region_that_is_drawn_is_verified_instead_of_searched(session, verifyi
     region.close()
 
 
+def test_100_percent_is_all_of_it(session, dock):
+    dock.sections["review"].set_open(True)
+    verifying = session.verifying
+    verifying.mark(Region((0, 0, 100, 110)), verified=True)
+    assert verifying.percent == 100
+    verifying.mark(Region((0, 0, 1, 40)), verified=False)  # 99.6 % are left
+    dock.refresh()
+    assert verifying.percent == 99
+    assert session.heard[-1].startswith("99% ")
+    assert "99%" in dock.sections["review"].complete.text()
+
+
 def test_what_is_verified_can_be_taken_back(session, verifying):
     verifying.verify_image()
     verifying.mark(Region((0, 0, 50, 110)), verified=False)

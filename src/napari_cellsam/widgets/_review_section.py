@@ -90,10 +90,10 @@ class ReviewSection(Section):
     def _tell_complete(self) -> None:
         session = self._session
         try:
-            share = session.verifying.share if session.has_target else 0.0
+            percent = session.verifying.percent
         except CellsamError:
-            share = 0.0  # the window shows no plane at the moment
-        self.complete.setText(f"Complete, for training: {share:.0%} of the image.")
+            percent = 0  # the window shows no plane at the moment
+        self.complete.setText(f"Complete, for training: {percent}% of the image.")
         self._buttons["toggle_verified"].setChecked(session.verifying.on)
 
     def _on_filter(self) -> None:

@@ -55,6 +55,11 @@ class Verifying:
         """Share of the plane that is verified, 0 to 1."""
         return float(self._marked().mean()) if self._session.has_target else 0.0
 
+    @property
+    def percent(self) -> int:
+        """`share` in percent, rounded down, so that 100 is all of it."""
+        return int(100 * self.share + 1e-9)
+
     def verify_image(self) -> None:
         """Every cell of the plane is outlined."""
         height, width = self._session.target.shape
@@ -83,7 +88,7 @@ class Verifying:
             session.say(f"This is {word} already.")
             return
         session.apply(Action(f"mark as {word}", (), changes, None, () if mark is None else (mark,)))
-        session.say(f"{int(100 * self.share + 1e-9)}% of the image is verified: what is no cell there is background.")
+        session.say(f"{self.percent}% of the image is verified: what is no cell there is background.")
 
     def show(self) -> None:
         """Show the verified regions of the plane, in a layer of ours."""
