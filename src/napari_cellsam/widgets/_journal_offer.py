@@ -35,10 +35,12 @@ class Look:
 
     @cached_property
     def image_id(self) -> str:
+        """Hash of the content as the model gets it."""
         return self._read().image_id
 
     @cached_property
     def layer_id(self) -> str:
+        """Hash of the content with all channels of the layer."""
         return self._name()
 
     def is_of(self, opening: Opening) -> bool:
