@@ -119,6 +119,19 @@ def test_a_plane_of_a_stack_is_added_with_the_group_of_its_file(folder, tmp_path
     assert (entry.name, entry.group, entry.n_cells) == ("s.ome.tif Z=1", "s.ome.tif", 2)
 
 
+def test_a_plane_is_named_as_for_segment(folder, labels, tmp_path):
+    stack = tmp_path / "s.ome.tif"
+    imwrite(stack, np.random.default_rng(0).integers(0, 99, (2, 3, 30, 40), np.uint8), metadata={"axes": "TZYX"})
+    ended(0, "add", folder, stack, labels, "--all-verified", "--plane", "t=1,z=2")
+    (entry,) = RetrainingSet.open(folder).entries
+    assert entry.name == "s.ome.tif T=1 Z=2"
+
+
+def test_a_scene_that_is_not_there_is_refused(folder, image, labels, capsys):
+    ended(1, "add", folder, image, labels, "--all-verified", "--scene", "3")
+    assert "scene" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("plane", ["1", "Z", "Z=x", "=2"])
 def test_a_plane_that_is_none_is_a_wrong_command(folder, image, labels, plane):
     ended(2, "add", folder, image, labels, "--plane", plane)
@@ -158,8 +171,9 @@ def test_what_there_is_is_shown_as_a_table_and_as_json(folder, image, labels, tm
     capsys.readouterr()
     ended(0, "show", folder)
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split() == ["name", "group", "split", "cells", "verified", "crops", "versions", "added"]
+    assert lines[0].split() == ["name", "group", "split", "cells", "verified", "crops", "versions", "added", "id"]
     assert lines[3].split()[:7] == ["2.tif", "2.tif", "val", "2", "100.0%", "1", "1"]
+    assert lines[3].split()[-1] == RetrainingSet.open(folder).entries[2].id
     assert lines[4:] == ["train: 2 pictures of 2 groups, 4 cells", "val: 1 pictures of 1 groups, 2 cells"]
     ended(0, "show", folder, "--json")
     document = json.loads(capsys.readouterr().out)

@@ -45,6 +45,14 @@ def test_a_journal_becomes_a_label_image(journal, tmp_path, capsys):
     assert cells.pixel_size_um == pytest.approx((0.5, 0.5))
 
 
+def test_an_ending_of_two_parts_is_no_part_of_the_name(tmp_path):
+    writer = JournalWriter(tmp_path / "s.cellsam", Opening(name="s.ome.tif", shape=(20, 30), dtype="uint32"))
+    writer.add("do", square(1))
+    writer.close()
+    ended(0, ["replay", tmp_path / "s.cellsam", "-o", tmp_path / "out"])
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["s_labels.tif"]
+
+
 def test_any_format_of_the_export_can_be_had(journal, tmp_path):
     ended(0, ["replay", journal, "-o", tmp_path, "-f", "coco", "-f", "csv"])
     assert np.unique(read_cells(tmp_path / "day 1_coco.json").labels).tolist() == [0, 1, 5]

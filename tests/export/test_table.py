@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from napari_cellsam.errors import OptionError, OutputError
-from napari_cellsam.export.table import COLUMNS, read_scores, write_table
+from napari_cellsam.export.cell_set import CellFacts
+from napari_cellsam.export.table import COLUMNS, read_facts, read_scores, write_table
 from napari_cellsam.types import Segmentation
 
 LABELS = np.array([[1, 1, 0, 0], [1, 1, 0, 2], [0, 0, 0, 2]], np.uint32)
@@ -46,6 +47,22 @@ def test_without_cells_there_is_only_the_header(tmp_path):
 def test_scores_are_read_back_by_label(tmp_path):
     write_table(tmp_path / "a.csv", RESULT)
     assert read_scores(tmp_path / "a.csv") == pytest.approx({1: 0.9, 2: 0.5})
+
+
+def test_facts_are_read_back_by_label(tmp_path):
+    write_table(tmp_path / "a.csv", RESULT)
+    assert read_facts(tmp_path / "a.csv") == {1: CellFacts("automatic", 0.9, 0.8), 2: CellFacts("automatic", 0.5, 0.7)}
+
+
+@pytest.mark.parametrize("text", ["label,score\n1,0.5\n", "label,score,predicted_iou\n1,0.5,\n"])
+def test_a_table_need_not_say_all(tmp_path, text):
+    (tmp_path / "a.csv").write_text(text)
+    assert read_facts(tmp_path / "a.csv") == {1: CellFacts("automatic", 0.5)}
+
+
+def test_a_predicted_iou_beyond_one_says_nothing(tmp_path):
+    (tmp_path / "a.csv").write_text("label,score,predicted_iou\n1,0.5,1.02\n")
+    assert read_facts(tmp_path / "a.csv") == {1: CellFacts("automatic", 0.5)}
 
 
 @pytest.mark.parametrize("text", ["label,area\n1,2\n", "label,score\n1,high\n", "label,score\n1\n", "", "\x00"])

@@ -14,6 +14,7 @@ from napari_cellsam.editing.folder_states import FolderStates
 from napari_cellsam.errors import ImageReadError, OptionError, OutputError, ServiceUnavailableError
 from napari_cellsam.export.formats import read_cells
 from napari_cellsam.widgets._folder_reading import read_layers
+from napari_cellsam.widgets._folder_saving import cells_file
 
 CENTRES = ((20, 20), (50, 50), (70, 80))
 
@@ -430,3 +431,9 @@ def test_cells_of_an_image_that_was_removed_stay_and_this_is_told(session, image
     wait("day 2.tif")
     assert "day 1 cells" in session.viewer.layers
     assert any("these stay: 'day 1 cells'" in text for text in session.heard)
+
+
+def test_the_cells_of_an_ome_tiff_are_called_as_segment_calls_them(tmp_path):
+    images = [tmp_path / name for name in ("a.ome.tif", "b.ome.tif", "b.tif")]
+    names = [cells_file(path, images).name for path in images]
+    assert names == ["a_labels.tif", "b.ome.tif_labels.tif", "b.tif_labels.tif"]

@@ -10,6 +10,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
 
 from napari_cellsam.errors import CellsamError, ImageReadError, OutputError
+from napari_cellsam.export.facts import stem_of
 from napari_cellsam.export.label_tiff import write_labels
 from napari_cellsam.export.output import check_output, make_folder
 from napari_cellsam.export.overlay import save_overlay
@@ -105,8 +106,9 @@ def list_sources(paths: Iterable[Path], reading: Reading) -> Iterator[Source | O
     for path in paths:
         try:
             for file in list_images([path]):
-                stem = file.stem.removesuffix(".ome")
-                yield Source(str(file), stem, file.parent, partial(reading.read, file), partial(_notes, file, reading))
+                yield Source(
+                    str(file), stem_of(file), file.parent, partial(reading.read, file), partial(_notes, file, reading)
+                )
         except ImageReadError as error:
             yield Outcome(str(path), error=error)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from napari_cellsam.cli.reading import parse_plane
 from napari_cellsam.errors import DatasetError
 
 if TYPE_CHECKING:
@@ -45,8 +46,9 @@ def add(  # noqa: PLR0913 - each argument is an option of the command
     nuclear: Annotated[str | None, typer.Option(help="Nuclear channel of the image: number (0 first) or name.")] = None,
     cell: Annotated[str | None, typer.Option(help="Whole-cell channel: number (0 first) or name.")] = None,
     plane: Annotated[
-        list[str] | None, typer.Option(help="AXIS=INDEX: plane of a stack, such as Z=3; once per axis, in their order.")
+        list[str] | None, typer.Option(help="Plane of a stack, such as T=0,Z=4, the axes in their order.")
     ] = None,
+    scene: Annotated[int, typer.Option(min=0, help="Scene, counted from 0, of files that hold several images.")] = 0,
 ) -> None:
     """Add a corrected image, or a new version of one that is there; nothing that was written is written again."""
     from napari_cellsam.data.read import read_image
@@ -54,11 +56,12 @@ def add(  # noqa: PLR0913 - each argument is an option of the command
 
     if verified is not None and all_verified:
         raise typer.BadParameter("give either --verified or --all-verified")
-    where = dict(map(_plane, plane or ()))
-    picture = read_image(image, nuclear=nuclear, cell=cell, plane=where or None)
+    where = parse_plane(plane or [])
+    picture = read_image(image, nuclear=nuclear, cell=cell, plane=where or None, scene=scene)
     cells, known, records = _read_cells(labels, tuple(where.values()), picture.shape)
     region = _verified(verified, known, all_verified, picture.shape)
-    name = " ".join([image.name, *(plane or ())])
+    parts = ([f"scene={scene}"] if scene else []) + [f"{axis}={index}" for axis, index in where.items()]
+    name = " ".join([image.name, *parts])
     corrected = Corrected(picture, cells, region, records, name, group or image.name, _split(split))
     _report(_opened(folder).add(corrected))
 
@@ -78,14 +81,6 @@ def _opened(folder: Path) -> RetrainingSet:
     from napari_cellsam.data.retraining.retraining_set import RetrainingSet
 
     return RetrainingSet.open(folder) if (folder / INDEX_NAME).exists() else RetrainingSet.create(folder)
-
-
-def _plane(text: str) -> tuple[str, int]:
-    """Return the axis and the index of AXIS=INDEX."""
-    axis, _, index = text.partition("=")
-    if not (axis and index.isdecimal()):
-        raise typer.BadParameter(f"got --plane {text!r}; expected AXIS=INDEX, such as Z=3")
-    return axis, int(index)
 
 
 def _split(text: str | None) -> Split | None:
@@ -120,13 +115,10 @@ def _read_cells(
 
 def _facts_beside(path: Path, name: str) -> dict[int, CellFacts]:
     """Return what the table says that ``segment --save-table`` writes beside labels; nothing without one."""
-    from napari_cellsam.export.cell_set import CellFacts
-    from napari_cellsam.export.table import read_scores
+    from napari_cellsam.export.table import read_facts
 
     table = path.with_name(f"{name}_cells.csv")
-    if not table.is_file():
-        return {}
-    return {label: CellFacts("automatic", score) for label, score in read_scores(table).items()}
+    return read_facts(table) if table.is_file() else {}
 
 
 def _record(label: int, fact: CellFacts) -> CellRecord:
@@ -176,7 +168,7 @@ def show(folder: Folder, as_json: AsJson = False) -> None:
     if as_json:
         typer.echo(json.dumps({"fingerprint": opened.fingerprint, "pictures": rows}, indent=2))
         return
-    columns = ("name", "group", "split", "cells", "verified", "crops", "versions", "added")
+    columns = ("name", "group", "split", "cells", "verified", "crops", "versions", "added", "id")
     table = [columns, *(tuple(str(row[column]) for column in columns) for row in rows)]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for line in table:

@@ -12,7 +12,7 @@ import typer
 from napari_cellsam.errors import CellsamError, OptionError, OutputError
 
 if TYPE_CHECKING:
-    from napari_cellsam.export.cell_set import CellFacts, CellSet
+    from napari_cellsam.export.cell_set import CellSet
 
 __all__ = ["export", "import_cells"]
 
@@ -107,10 +107,9 @@ def _names(formats: list[str], everything: bool, has_image: bool) -> list[str]:
 
 
 def _read(path: Path, pixel_size: float | None) -> CellSet:
-    """Read cells, with the scores in the table beside them."""
-    from napari_cellsam.export.cell_set import CellFacts
+    """Read cells, with what the table beside them says."""
     from napari_cellsam.export.formats import read_cells
-    from napari_cellsam.export.table import read_scores
+    from napari_cellsam.export.table import read_facts
 
     cells = read_cells(path)
     if pixel_size is not None:
@@ -118,10 +117,7 @@ def _read(path: Path, pixel_size: float | None) -> CellSet:
     table = path.with_name(f"{cells.name}_cells.csv")
     if cells.facts or cells.axis or not table.is_file():
         return cells
-    facts: dict[tuple[int, int], CellFacts] = {
-        (0, label): CellFacts("automatic", detector_score=score) for label, score in read_scores(table).items()
-    }
-    return replace(cells, facts=facts)
+    return replace(cells, facts={(0, label): facts for label, facts in read_facts(table).items()})
 
 
 @dataclass(frozen=True)

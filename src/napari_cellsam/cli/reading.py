@@ -55,7 +55,13 @@ def parse_plane(choices: list[str]) -> dict[str, int]:
     for choice in ",".join(choices).split(",") if choices else []:
         axis, _, index = (part.strip() for part in choice.partition("="))
         try:
-            plane[axis.upper()] = int(index)
+            plane[_axis(axis)] = int(index)
         except ValueError as error:
             raise typer.BadParameter(f"plane is {choice!r}; expected an axis and a number, such as Z=3") from error
     return plane
+
+
+def _axis(name: str) -> str:
+    if not name.isalpha():
+        raise ValueError(name)
+    return name.upper()

@@ -28,6 +28,7 @@ def replay(
     """Do again all that a journal says, and write the cells; a journal that was cut off is used as far as it goes."""
     from napari_cellsam.editing.exporting import cell_set_of
     from napari_cellsam.editing.journal import replay as replay_journal
+    from napari_cellsam.export.facts import stem_of
     from napari_cellsam.export.formats import export_cells, find_format
 
     if listed:
@@ -39,9 +40,8 @@ def replay(
         raise typer.BadParameter(str(error)) from error
     replayed = replay_journal(journal, steps)
     opening = replayed.summary.opening
-    cells = cell_set_of(
-        replayed.labels, replayed.cells.values(), Path(opening.name).stem, pixel_size_um=opening.pixel_size_um
-    )
+    name = stem_of(Path(opening.name))
+    cells = cell_set_of(replayed.labels, replayed.cells.values(), name, pixel_size_um=opening.pixel_size_um)
     for _, path in export_cells(cells, output, names, overwrite):
         typer.echo(f"{len(replayed.steps)} steps, {len(replayed.cells)} cells -> {path}")
     if steps is not None and len(replayed.steps) < steps:

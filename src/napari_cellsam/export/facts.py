@@ -10,7 +10,7 @@ from typing import Any
 from napari_cellsam.errors import OptionError
 from napari_cellsam.export.cell_set import CellFacts, CellSet
 
-__all__ = ["ABOUT", "about", "describe", "facts_from", "name_from", "name_of", "pixel_size_from"]
+__all__ = ["ABOUT", "about", "describe", "facts_from", "name_from", "name_of", "pixel_size_from", "stem_of"]
 
 _ENDINGS = (".ome.tif", ".ome.tiff", ".ome.zarr")
 ABOUT = "napari_cellsam"
@@ -32,11 +32,15 @@ def describe(facts: CellFacts) -> dict[str, str | float]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def name_of(path: Path) -> str:
-    """Return what the cells of a file are of: its name without ending, dots in it kept, and without what tools add."""
+def stem_of(path: Path) -> str:
+    """Return the name of an image's file without its ending, which may be one of two parts; other dots are kept."""
     ending = next((ending for ending in _ENDINGS if path.name.lower().endswith(ending)), path.suffix)
-    name = path.name[: len(path.name) - len(ending)]
-    return name.removesuffix("_labels").removesuffix("_cp_masks")
+    return path.name[: len(path.name) - len(ending)]
+
+
+def name_of(path: Path) -> str:
+    """Return what the cells of a file are of: its name without ending, and without what tools add."""
+    return stem_of(path).removesuffix("_labels").removesuffix("_cp_masks")
 
 
 def name_from(value: Any, path: Path) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_cellsam.errors import OptionError
+from napari_cellsam.export.cell_set import CellFacts
 from napari_cellsam.export.output import whole_file
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from napari_cellsam.types import Segmentation
 
-__all__ = ["COLUMNS", "list_rows", "read_scores", "write_table"]
+__all__ = ["COLUMNS", "list_rows", "read_facts", "read_scores", "write_table"]
 
 COLUMNS = (
     "label",
@@ -104,13 +105,35 @@ def read_scores(path: Path) -> dict[int, float]:
     OptionError
         If the file cannot be read, or lacks the columns ``label`` and ``score``, or holds something else than numbers.
     """
+    return {label: score for label, (score, _) in _read_known(path).items()}
+
+
+def read_facts(path: Path) -> dict[int, CellFacts]:
+    """Read what a table says of each cell that a model has found: detector score and, where it is there, predicted IoU.
+
+    Raises
+    ------
+    OptionError
+        As `read_scores`.
+    """
+    return {label: CellFacts("automatic", *known) for label, known in _read_known(path).items()}
+
+
+def _read_known(path: Path) -> dict[int, tuple[float, float | None]]:
+    """Return the detector score and the predicted IoU, or None, of each label."""
     try:
         with Path(path).open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
             if not {"label", "score"} <= set(reader.fieldnames or ()):
                 raise OptionError(f"{path} has no columns label and score; its columns are {reader.fieldnames}")
-            return {int(row["label"]): float(row["score"]) for row in reader}
+            return {int(row["label"]): (float(row["score"]), _share(row.get("predicted_iou"))) for row in reader}
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise OptionError(f"the scores in {path} cannot be read: {error}") from error
     except (TypeError, ValueError) as error:
         raise OptionError(f"{path} is no table with numbers in the columns label and score: {error!r}") from error
+
+
+def _share(text: str | None) -> float | None:
+    """Return a number of 0 to 1; None for any other, and where there is none."""
+    number = float(text) if text else None
+    return number if number is None or 0 <= number <= 1 else None  # networks that predict it may go beyond

@@ -15,6 +15,7 @@ from napari_cellsam.editing.exporting import cell_set_of
 from napari_cellsam.editing.journal_places import file_stem
 from napari_cellsam.editing.records import CellRecord
 from napari_cellsam.errors import OptionError, OutputError
+from napari_cellsam.export.facts import stem_of
 from napari_cellsam.export.formats import Format, export_cells, find_format
 from napari_cellsam.widgets._axes import stack_axis_of
 from napari_cellsam.widgets._looking import NoImageError
@@ -175,8 +176,4 @@ def _stem(session: Session) -> str:
     source = session.source
     if source is None:
         raise OutputError("There is no image whose cells could be exported.")
-    name = source.file_name
-    for ending in (".ome.tif", ".ome.tiff", ".ome.zarr"):
-        if name.lower().endswith(ending):
-            return name[: -len(ending)]
-    return file_stem(name) if source.path is None else source.path.stem
+    return file_stem(source.file_name) if source.path is None else stem_of(Path(source.file_name))

@@ -10,6 +10,7 @@ import numpy as np
 
 from napari_cellsam.editing.exporting import cell_set_of
 from napari_cellsam.editing.folder_states import CELLS_FOLDER
+from napari_cellsam.export.facts import stem_of
 from napari_cellsam.export.formats import find_format
 from napari_cellsam.export.output import make_folder
 from napari_cellsam.widgets._layers import labels_of, same_layer
@@ -36,8 +37,8 @@ def cells_file(path: Path, paths: Sequence[Path], more: str = "") -> Path:
     more
         What the name ends with, for a further file.
     """
-    twins = sum(other.stem.casefold() == path.stem.casefold() for other in paths)
-    name = path.stem if twins < 2 else path.name
+    twins = sum(stem_of(other).casefold() == stem_of(path).casefold() for other in paths)
+    name = stem_of(path) if twins < 2 else path.name
     return _FORMAT.path(path.parent / CELLS_FOLDER, name + more)
 
 

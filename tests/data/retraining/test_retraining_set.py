@@ -115,10 +115,13 @@ def test_a_new_name_is_told_and_writes_no_files_anew(dataset):
 
 
 def test_two_pictures_of_one_name_are_told(dataset):
-    dataset.add(picture_of(1, name="x"))
-    assert dataset.add(picture_of(2, name="x")).notes == ("another picture is called x too",)
+    dataset.add(picture_of(1, name="x", group="x"))
+    (note,) = dataset.add(picture_of(2, name="x", group="x")).notes
+    assert note == "another picture is called x too, and is of the same group; give it one of its own"
     with pytest.raises(DatasetError, match="give the id of one"):
         dataset.remove("x")
+    dataset.remove(dataset.entries[0].id)
+    assert dataset.add(picture_of(3, name="x", group="p2")).notes == ("another picture is called x too",)
     dataset.remove(dataset.entries[0].id)
     assert dataset.remove("x").name == "x"
 
