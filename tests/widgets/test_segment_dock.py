@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import gc
+from pathlib import Path
 
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QAccessible
-from qtpy.QtWidgets import QAbstractButton, QAbstractSlider, QApplication, QComboBox, QLineEdit, QPushButton, QWidget
+from qtpy.QtWidgets import (
+    QAbstractButton,
+    QAbstractSlider,
+    QApplication,
+    QComboBox,
+    QFileDialog,
+    QLineEdit,
+    QPushButton,
+    QWidget,
+)
 from tests.widgets.conftest import HANG_MS, discs
 
 from napari_cellsam.errors import ServiceUnavailableError
@@ -468,3 +478,25 @@ def test_a_screen_reader_has_a_name_for_all_that_the_keyboard_reaches(dock, sess
     assert not nameless
     named = {w.accessibleName() for w in shown}
     assert {"Threshold", "Formats", "Origin", "Server"} <= named
+
+
+def test_what_was_measured_is_saved_from_the_dock(dock, session, monkeypatch, tmp_path):
+    section, offered = dock.sections["export"], []
+    section.set_open(True)
+
+    def choose(parent, title, start, kinds):
+        offered.append(Path(start).name)
+        return str(tmp_path / "table.csv"), kinds
+
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", choose)
+    session.automatic.run()
+    session.settle()
+    dock.refresh()
+    assert not section.save.isEnabled()
+    session.measuring.run()
+    session.settle()
+    dock.refresh()
+    section.save.click()
+    session.settle()
+    assert offered == ["discs cells.csv"]
+    assert (tmp_path / "table.csv").read_text().startswith("label,")

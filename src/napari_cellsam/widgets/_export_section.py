@@ -42,15 +42,18 @@ class ExportSection(Section):
         self.here.setToolTip("Write all cells into a new folder beside the image.")
         self.elsewhere.setToolTip("Choose the folder.")
         self.look.setToolTip("Open the folder of the last export.")
+        self.save = QPushButton("Save the table …")
+        self.save.setToolTip("Save what was measured as CSV, with what else is known of the cells.")
         super().__init__("Export cells", "Files for other programs, and the journal of your work.", is_open=False)
         self.content.addWidget(self.formats)
         self.content.addLayout(row_of(self.here, self.elsewhere, self.look))
-        self.content.addWidget(buttons["measure_cells"])
+        self.content.addLayout(row_of(buttons["measure_cells"], self.save))
         self.content.addWidget(self.where)
         self.content.addWidget(self.journal)
         self.here.clicked.connect(lambda: self._export(None))
         self.elsewhere.clicked.connect(self._choose)
         self.look.clicked.connect(self._open)
+        self.save.clicked.connect(self._save)
         self.refresh()
 
     @property
@@ -61,10 +64,11 @@ class ExportSection(Section):
 
     def refresh(self) -> None:
         """Show what can be exported, and where things are."""
-        exporting, journaling = self._session.exporting, self._session.journaling
+        exporting, journaling, measuring = self._session.exporting, self._session.journaling, self._session.measuring
         for button in (self.here, self.elsewhere):
             button.setEnabled(self._session.has_target and not exporting.running)
-        self._buttons["measure_cells"].setEnabled(self._session.has_target and not self._session.measuring.running)
+        self._buttons["measure_cells"].setEnabled(self._session.has_target and not measuring.running)
+        self.save.setEnabled(measuring.current is not None and not measuring.saving)
         self.look.setEnabled(exporting.folder is not None)
         done, total = exporting.progress
         last = "" if exporting.folder is None else f"Last export: {exporting.folder}"
@@ -91,6 +95,16 @@ class ExportSection(Section):
         folder = QFileDialog.getExistingDirectory(self, "Folder for the cells", str(start.parent))
         if folder:
             self._export(Path(folder))
+
+    def _save(self) -> None:
+        try:
+            folder = self._session.exporting.suggestion
+            start = folder.with_name(f"{folder.name}.csv")
+            name, _ = QFileDialog.getSaveFileName(self, "Table of the measurements", str(start), "CSV (*.csv)")
+            if name:
+                self._session.measuring.save(Path(name), overwrite=True)  # the dialog has asked
+        except CellsamError as error:
+            self._session.say(str(error), "warning")
 
     def _open(self) -> None:
         folder = self._session.exporting.folder
