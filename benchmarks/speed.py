@@ -24,6 +24,7 @@ from typing import Annotated, Any
 import typer
 
 _DIAMETER = 24.0
+_TILE = 512
 _N_CLICKS = 40
 _MEBIBYTE = 1024  # of ru_maxrss's kilobytes on Linux
 
@@ -94,18 +95,19 @@ def _measure(name: str, side: int, precision: str, threads: int) -> dict[str, An
 
 
 def _picture(side: int) -> tuple[Any, Any]:
-    """Return a picture ``(side, side)`` uint16 and its labels: one synthetic tile, repeated."""
+    """Return a picture ``(side, side)`` uint16 of one synthetic tile, repeated, and the tile's labels."""
     import numpy as np
 
     from napari_cellsam.data.synthetic import synthesize
 
     rng = np.random.default_rng(4)
-    tiles = [synthesize("fluorescent_nuclei", (512, 512), rng, diameter=_DIAMETER) for _ in range(6)]
+    tiles = [synthesize("fluorescent_nuclei", (_TILE, _TILE), rng, diameter=_DIAMETER) for _ in range(6)]
     tile = min(tiles, key=lambda t: abs(int(t.labels.max()) - 200))
-    n = side // 512
+    n, rest = divmod(side, _TILE)
+    if rest or not n:
+        raise typer.BadParameter(f"side is {side}; expected a multiple of {_TILE}")
     pixels = np.tile((tile.pixels[..., :1] * 4000).astype(np.uint16), (n, n, 1))
-    labels = np.tile(tile.labels, (n, n)) if n == 1 else tile.labels
-    return pixels, labels
+    return pixels, tile.labels
 
 
 def _seconds(run: Callable[[], Any]) -> float:

@@ -188,6 +188,7 @@ class Person:
         self._begun_s = 0.0
         self._changed = False
         self._drawn_s: float | None = None
+        self._n_steps = 0
         canvas._scene_canvas.events.draw.connect(self._on_drawn, position="last")
         pause(1)
         self._look_at(_SEEN_PX / 2, _SEEN_PX / 2)
@@ -202,7 +203,6 @@ class Person:
 
         self.session = session_of(self.viewer)
         self.session.labels_used.connect(lambda layer: layer.events.paint.connect(self._on_paint))
-        self.session.labels_used.connect(self._on_paint)
         _wait_until(lambda: self.session.connection.state == "ready")
         return time.perf_counter() - begun_s
 
@@ -218,14 +218,13 @@ class Person:
         from qtpy.QtTest import QTest
 
         point = self._point(*place)
-        self._changed, self._drawn_s = False, None
+        self._changed, self._drawn_s, self._n_steps = False, None, self._count_steps()
         self.n_actions += 1
         began_s = time.perf_counter()
         QTest.mouseMove(self._native, point)
         for event in (QTest.mousePress, QTest.mouseRelease):
             event(self._native, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, point)
-        n_steps = len(self.session.history) if self.session.has_target else 0
-        _wait_until(lambda: self._drawn_s is not None and len(self.session.history) > n_steps - 1)
+        _wait_until(lambda: self._drawn_s is not None)
         self.settle()
         pause(_PAUSE_S)
         assert self._drawn_s is not None
@@ -270,8 +269,11 @@ class Person:
     def _on_paint(self, event: Any = None) -> None:  # noqa: ARG002 - napari's signature
         self._changed = True
 
+    def _count_steps(self) -> int:
+        return len(self.session.history) if self.session.has_target else 0
+
     def _on_drawn(self, event: Any) -> None:  # noqa: ARG002
-        if self._changed and self._drawn_s is None:
+        if self._changed and self._drawn_s is None and self._count_steps() > self._n_steps:
             self._drawn_s = time.perf_counter()
 
 
@@ -282,7 +284,9 @@ def picture(side: int) -> tuple[Any, list[tuple[float, float]]]:
     from napari_cellsam.data.synthetic import synthesize
 
     made = synthesize("fluorescent_nuclei", (_TILE, _TILE), np.random.default_rng(4), diameter=_DIAMETER)
-    n = side // _TILE
+    n, rest = divmod(side, _TILE)
+    if rest or not n:
+        raise typer.BadParameter(f"side is {side}; expected a multiple of {_TILE}")
     pixels = np.tile((made.pixels[..., 0] * 4000).astype(np.uint16), (n, n))
     margin = 24
     numbers = np.unique(made.labels[margin : _SEEN_PX - margin, margin : _SEEN_PX - margin])

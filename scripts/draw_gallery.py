@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,10 @@ def main() -> None:
         image = ncs.load_sample(name)
         labels = model.segment(image).labels
         pair = []
-        for shown in (np.zeros_like(labels), labels):
-            save_overlay(out, image, shown, overwrite=True)
-            pair.append(_square(iio.imread(out)))
+        with tempfile.TemporaryDirectory() as folder:
+            for number, shown in enumerate((np.zeros_like(labels), labels)):
+                save_overlay(Path(folder) / f"{number}.png", image, shown)
+                pair.append(_square(iio.imread(Path(folder) / f"{number}.png")))
         columns.append(np.concatenate((pair[0], np.full((_GAP, _SIDE, 3), 255, np.uint8), pair[1])))
     gap = np.full((columns[0].shape[0], _GAP, 3), 255, np.uint8)
     parts = [part for column in columns for part in (column, gap)][:-1]

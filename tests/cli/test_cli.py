@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -30,3 +31,19 @@ heavy = {"torch", "scipy", "skimage", "tifffile", "imageio", "napari", "pooch"} 
 sys.exit(f"imported {heavy}" if heavy else 0)
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no disk here that is always full")
+def test_a_full_disk_is_told_in_one_line():
+    command = [sys.executable, "-c", "from napari_cellsam.cli import main; main(['models', 'list'])"]
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    assert ended.returncode == 1
+    assert ended.stderr == "error: the output cannot be read or written: No space left on device\n"
+
+
+def test_a_name_that_is_too_long_is_told_in_one_line(run, tmp_path):
+    ended = run("evaluate", tmp_path / ("a" * 300), tmp_path)
+    assert ended.code == 1
+    assert "File name too long" in ended.err
+    assert ended.err.count("\n") == 1

@@ -74,6 +74,14 @@ def test_of_an_image_beside_its_labels_the_labels_are_read(run, folders, picture
     assert run("evaluate", *folders, "--json").document["images"][0]["f1"] == 1
 
 
+@pytest.mark.parametrize("other", ["b_cp_masks.tif", "b_labels.npy"])
+def test_of_two_files_of_one_name_none_is_taken(run, folders, other):
+    (folders[0] / other).write_bytes((folders[0] / "b_labels.tif").read_bytes())
+    ended = run("evaluate", *folders)
+    assert ended.code == 1
+    assert other in ended.err and "b_labels.tif" in ended.err
+
+
 def test_a_true_image_without_prediction_is_an_error(run, folders):
     (folders[0] / "b_labels.tif").unlink()
     ended = run("evaluate", *folders)

@@ -151,6 +151,36 @@ def test_the_plane_that_is_taken_of_several_is_noted_unless_it_was_chosen(run, m
     assert "is read" not in run("segment", tmp_path / "a.tif", "--cell", "0", "--plane", "T=0", "--overwrite").err
 
 
+@pytest.mark.parametrize("planes", [["Z=1", "Z=2"], ["Z=1,z=2"], ["=2"], ["Z"]])
+def test_a_plane_has_one_place_on_each_axis(run, model, picture, tmp_path, planes):
+    iio.imwrite(tmp_path / "a.png", picture)
+    ended = run("segment", tmp_path / "a.png", *(part for plane in planes for part in ("--plane", plane)))
+    assert ended.code == 2
+    assert not model.images
+
+
+@pytest.mark.parametrize("option", [["--nuclear", "0"], ["--plane", "Z=1"], ["--scene", "1"], ["--no-rgb"]])
+def test_what_is_read_of_a_sample_cannot_be_chosen(run, model, option):
+    ended = run("segment", "--sample", "fluorescent_nuclei", *option)
+    assert ended.code == 2
+    assert not model.images
+
+
+def test_an_empty_name_is_no_model(run, model, picture, tmp_path):
+    iio.imwrite(tmp_path / "a.png", picture)
+    run("segment", tmp_path / "a.png", "--model", "")
+    assert [name for name, *_ in model.loaded] == [""]  # which the engine refuses
+
+
+def test_a_name_that_is_too_long_for_its_outputs_does_not_stop_the_rest(run, model, picture, tmp_path):
+    for name in ("a" * 245, "b"):
+        iio.imwrite(tmp_path / f"{name}.png", picture)
+    ended = run("segment", tmp_path, "-o", tmp_path / "out")
+    assert ended.code == 1
+    assert "File name too long" in ended.err
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["b_labels.tif"]
+
+
 def test_what_is_not_said_is_left_to_the_model(run, model, picture, tmp_path):
     iio.imwrite(tmp_path / "a.png", picture)
     run("segment", tmp_path / "a.png")

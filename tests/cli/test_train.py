@@ -7,10 +7,13 @@ from pathlib import Path
 import imageio.v3 as iio
 import numpy as np
 import pytest
+import torch
 
 from napari_cellsam.cli import main
 from napari_cellsam.data.synthetic import synthesize
+from napari_cellsam.errors import OptionError
 from napari_cellsam.models.weights import inspect_checkpoint, load_network
+from napari_cellsam.training.train import TrainOptions
 
 SHORT = (
     *("--minutes", "0.05", "--side", "64", "--batch", "2", "--workers", "0"),
@@ -76,3 +79,16 @@ def test_weights_that_find_nothing_are_written_all_the_same(
     assert "scores stay the detector's: 0 of" in capsys.readouterr().err
     config = load_network(tmp_path / "run" / "compact.safetensors").model.config
     assert config.score == type(config.score)()
+
+
+def test_the_gpu_that_was_chosen_is_the_one_that_learns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def refuse(options: TrainOptions, on_progress: object) -> None:
+        asked.append(options.device)
+        raise OptionError("enough")
+
+    monkeypatch.setattr("napari_cellsam.training.train.train", refuse)
+    monkeypatch.setattr("napari_cellsam.models.loading.choose_device", torch.device)
+    assert _run("--out", str(tmp_path), "--device", "cuda:1") == 1
+    assert asked == ["cuda:1"]

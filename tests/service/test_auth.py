@@ -56,7 +56,14 @@ def test_while_the_file_is_broken_nobody_is_let_in_and_then_all_again(file, text
 
 
 @pytest.mark.parametrize(
-    ("text", "why"), [("", "holds no token"), ("# nothing\n", "holds no token"), ("name:short\n", "5 characters")]
+    ("text", "why"),
+    [
+        ("", "holds no token"),
+        ("# nothing\n", "holds no token"),
+        ("name:short\n", "5 characters"),
+        ("name:t\u00f6kent\u00f6kent\u00f6kent\u00f6ken\n", "cannot be sent"),
+        ("a token with blanks\n", "cannot be sent"),
+    ],
 )
 def test_a_file_without_a_good_token_is_refused(tmp_path, text, why):
     write(tmp_path / "tokens", text)

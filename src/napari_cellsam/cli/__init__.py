@@ -78,6 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except CellsamError as error:
         typer.echo(f"error: {' '.join(str(error).split())}", err=True)
         raise SystemExit(1) from error
-    except PermissionError as error:
-        typer.echo(f"error: {error.filename} must not be looked at or written: {error.strerror}", err=True)
+    except OSError as error:
+        what = "the output" if error.filename is None else error.filename
+        typer.echo(f"error: {what} cannot be read or written: {error.strerror or error}", err=True)
         raise SystemExit(1) from error

@@ -80,14 +80,18 @@ def _match(predicted: Path, truth: Path) -> list[tuple[str, Path, Path]]:
 
 def _label_files(folder: Path) -> dict[str, Path]:
     """Return the label images of a folder by name; where an image lies beside its labels, the labels win."""
-    files = [
-        path
-        for path in sorted(folder.iterdir())
-        if path.suffix.lower() in _LABEL_SUFFIXES
-        and not path.name.startswith(".")
-        and not path.stem.endswith("_outlines")
-    ]
-    return {_stem(path): path for path in sorted(files, key=lambda path: path.name.startswith(f"{_stem(path)}_"))}
+    by_name: dict[str, list[Path]] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in _LABEL_SUFFIXES and path.name[0] != "." and not path.stem.endswith("_outlines"):
+            by_name.setdefault(_stem(path), []).append(path)
+    files = {}
+    for name, alike in by_name.items():
+        labels = [path for path in alike if path.name.startswith(f"{name}_")] or alike
+        if len(labels) > 1:
+            names = ", ".join(path.name for path in labels)
+            raise ImageReadError(f"{folder} has several files of the name {name}: {names}; leave one there")
+        files[name] = labels[0]
+    return files
 
 
 def _stem(path: Path) -> str:

@@ -51,17 +51,20 @@ class Reading:
 
 def parse_plane(choices: list[str]) -> dict[str, int]:
     """Return the plane that was typed as ``T=0 Z=3`` or ``T=0,Z=3``."""
-    plane = {}
+    plane: dict[str, int] = {}
     for choice in ",".join(choices).split(",") if choices else []:
         axis, _, index = (part.strip() for part in choice.partition("="))
         try:
-            plane[_axis(axis)] = int(index)
+            plane[_axis(axis, plane)] = int(index)
         except ValueError as error:
-            raise typer.BadParameter(f"plane is {choice!r}; expected an axis and a number, such as Z=3") from error
+            expected = "expected an axis and a number, such as Z=3, once for each axis"
+            raise typer.BadParameter(f"plane is {choice!r}; {expected}") from error
     return plane
 
 
-def _axis(name: str) -> str:
-    if not name.isalpha():
+def _axis(name: str, plane: Mapping[str, int]) -> str:
+    """Return the name of an axis that has no place yet."""
+    axis = name.upper()
+    if not axis.isalpha() or axis in plane:
         raise ValueError(name)
-    return name.upper()
+    return axis

@@ -106,7 +106,7 @@ def _segmenter(
             raise typer.BadParameter("--token-file is for --server; give the server's URL too")
         from napari_cellsam.engine import load_model
 
-        name = model or "compact"
+        name = "compact" if model is None else model
         yield load_model(name, device=device, precision=precision.value), name
         return
     if device != "auto" or precision != Precision.auto:
@@ -147,10 +147,15 @@ def _diameter(text: str | None) -> float | Literal["auto", "native"] | None:
 def _sources(files: list[Path], sample: str | None, reading: Reading) -> list[Source | Outcome]:
     """Return the images: files, or one sample."""
     from napari_cellsam.cli.batch import list_sources
+    from napari_cellsam.cli.reading import Reading
 
     if (sample is None) == (not files):
         raise typer.BadParameter("give image files or folders, or --sample NAME")
-    return list(list_sources(files, reading)) if sample is None else [_sample(sample)]
+    if sample is None:
+        return list(list_sources(files, reading))
+    if reading != Reading():
+        raise typer.BadParameter("channels, --plane and --scene are for files; leave them out with --sample")
+    return [_sample(sample)]
 
 
 def _sample(name: str) -> Source:

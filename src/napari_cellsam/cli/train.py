@@ -67,7 +67,7 @@ def train(  # noqa: PLR0913 - each argument is an option of the command
         masks_from,
         batch,
         rate,
-        where.type,
+        str(where),
         precision,
         workers,
         crops,

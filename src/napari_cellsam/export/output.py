@@ -44,9 +44,13 @@ def check_output(path: Path, overwrite: bool = False) -> None:
     OutputError
         If the file must not or cannot be written.
     """
-    if path.is_dir():
+    try:
+        is_folder, is_there = path.is_dir(), path.exists()
+    except OSError as error:  # such as a name that is too long
+        raise OutputError(f"{path} cannot be written: {error.strerror or error}; choose another name") from error
+    if is_folder:
         raise OutputError(f"{path} is a folder; choose another name")
-    if path.exists() and not overwrite:
+    if is_there and not overwrite:
         raise OutputError(f"{path} exists already; remove it, choose another folder, or allow it to be overwritten")
     if not path.parent.is_dir():
         raise OutputError(f"the folder {path.parent} does not exist; make it first")

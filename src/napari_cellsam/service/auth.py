@@ -15,7 +15,7 @@ from typing import Protocol
 
 from napari_cellsam.errors import AuthenticationError
 
-__all__ = ["FixedTokens", "TokenFile", "Tokens", "check_token", "make_token_file"]
+__all__ = ["FixedTokens", "TokenFile", "Tokens", "can_be_sent", "check_token", "make_token_file"]
 
 _logger = logging.getLogger(__name__)
 _MIN_LENGTH = 16
@@ -85,8 +85,13 @@ class TokenFile:
         return _find(digests, token)
 
 
+def can_be_sent(token: str) -> bool:
+    """Return whether a token has only characters that a request's header can carry."""
+    return bool(token) and token.isascii() and token.isprintable() and " " not in token
+
+
 def check_token(token: str, where: str) -> str:
-    """Return a token that is long enough not to be guessed.
+    """Return a token that is long enough not to be guessed, and can be sent.
 
     Parameters
     ----------
@@ -98,12 +103,16 @@ def check_token(token: str, where: str) -> str:
     Raises
     ------
     AuthenticationError
-        If it is too short.
+        If it is too short, or has characters that cannot be sent.
     """
     if len(token) < _MIN_LENGTH:
         raise AuthenticationError(
             f"{where} holds a token of {len(token)} characters; expected {_MIN_LENGTH} or more, such as "
             'python -c "import secrets; print(secrets.token_urlsafe(32))" gives'
+        )
+    if not can_be_sent(token):
+        raise AuthenticationError(
+            f"{where} holds a token with characters that cannot be sent; letters, digits and punctuation of ASCII can"
         )
     return token
 

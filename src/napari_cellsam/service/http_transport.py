@@ -20,6 +20,7 @@ from napari_cellsam.errors import (
     ServiceUnavailableError,
 )
 from napari_cellsam.service.address import Address
+from napari_cellsam.service.auth import can_be_sent
 from napari_cellsam.service.certificates import believed
 from napari_cellsam.service.codec import encode_request
 from napari_cellsam.service.errand import Errand
@@ -81,7 +82,7 @@ class HttpTransport:
         verify: bool | str | Path = True,
     ) -> None:
         self._address = Address.parse(url)
-        if not token or not token.isascii() or not token.isprintable() or " " in token:
+        if not can_be_sent(token):
             raise AuthenticationError("the token is empty or has characters that no token has; check where it is from")
         if not 0 <= retries <= len(_PAUSES_S):
             raise OptionError(f"retries is {retries}; expected 0 to {len(_PAUSES_S)}")
