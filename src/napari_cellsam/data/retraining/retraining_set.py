@@ -272,11 +272,9 @@ class RetrainingSet:
             yield f"moved from {earlier} to {split}: what was learned before does not count for a fair score"
         if before is not None and before.name != corrected.name:
             yield f"was called {before.name}"
-        alike = [e for e in self.entries if e.name == corrected.name and e is not before]
-        if any(e.group == corrected.group for e in alike):
-            yield f"another picture is called {corrected.name} too, and is of the same group; give it one of its own"
-        elif alike:
-            yield f"another picture is called {corrected.name} too"
+        if groups := [e.group for e in self.entries if e.name == corrected.name and e is not before]:
+            same = ", and is of the same group; give it one of its own" if corrected.group in groups else ""
+            yield f"another picture is called {corrected.name} too{same}"
         if lost:
             yield f"{len(lost)} damaged versions of it were taken out"
         if corrected.verified_yx is None:
