@@ -6,7 +6,10 @@ Exit codes: 0 all done; 1 something failed, and stderr says what in one line; 2 
 from __future__ import annotations
 
 import logging
+import os
+import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -79,6 +82,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         typer.echo(f"error: {' '.join(str(error).split())}", err=True)
         raise SystemExit(1) from error
     except OSError as error:
+        if error.filename is None:
+            _write_no_more()
         what = "the output" if error.filename is None else error.filename
         typer.echo(f"error: {what} cannot be read or written: {error.strerror or error}", err=True)
         raise SystemExit(1) from error
+
+
+def _write_no_more() -> None:
+    """Let Python not try again, when it ends, to write what could not be written; that would fail once more."""
+    with suppress(OSError, ValueError):  # a stream that is no file has nothing to be written later
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
