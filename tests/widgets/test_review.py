@@ -75,6 +75,24 @@ def test_the_camera_moves_to_the_cell_and_a_frame_is_around_it(found, review):
     assert found.viewer.layers.selection.active.name == "discs"
 
 
+def test_a_cell_that_is_too_small_on_the_screen_is_magnified_once(found, review):
+    camera = getattr(found.viewer, "scene", found.viewer).camera
+    camera.zoom = 0.05
+    start(found, review)
+    height, width = np.ptp(np.asarray(found.viewer.layers["cell under review"].data[0]), axis=0)
+    assert 50 < camera.zoom * max(height, width) < 100
+    camera.zoom = 0.07  # the user wants to see more around it
+    review.next()
+    assert camera.zoom == pytest.approx(0.07)
+
+
+def test_a_cell_that_can_be_seen_leaves_the_zoom_alone(found, review):
+    camera = getattr(found.viewer, "scene", found.viewer).camera
+    camera.zoom = 3.0
+    start(found, review)
+    assert camera.zoom == pytest.approx(3.0)
+
+
 def test_an_accepted_cell_is_reviewed_and_the_next_one_is_shown(found, review):
     set_scores(found, {1: 0.9, 2: 0.8, 3: 0.2, 4: 0.6})
     start(found, review)
