@@ -26,8 +26,9 @@ def test_any_folder_gives_a_name_that_a_model_can_have(base, name):
     check_name(name)
 
 
-def test_the_lowest_free_number_is_taken():
-    assert free_name("a", {"a-1", "a-3"}) == "a-2"
+def test_the_number_after_the_highest_is_taken_so_that_no_name_is_used_again():
+    assert free_name("a", {"a-1", "a-3"}) == "a-4"
+    assert free_name("a", {"a-b-7", "a-x", "a"}) == "a-1"
 
 
 def test_a_name_is_refused_that_is_none_or_taken():

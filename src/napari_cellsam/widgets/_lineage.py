@@ -33,13 +33,16 @@ class Lineage:
         return set(self._made) | ({model.name for model in info.models} if info is not None else set())
 
     @property
+    def known(self) -> set[str]:
+        """Names that models have, and those of models that were removed, but that others are made from."""
+        info = self._session.connection.info
+        records = [*self._made.values(), *((m.training for m in info.models) if info is not None else ())]
+        return self.taken | {record.parent for record in records if record is not None}
+
+    @property
     def record(self) -> TrainingRecord | None:
         """How the model in use was made; None if it was not made by training, or that is not known."""
-        chosen, info = self._session.preferences.model, self._session.connection.info
-        if chosen in self._made:
-            return self._made[chosen]
-        model = next((m for m in info.models if chosen in ("", m.name)), None) if info is not None else None
-        return None if model is None else model.training
+        return self._record_of(self._session.preferences.model)
 
     @property
     def parent(self) -> str | None:
@@ -79,4 +82,23 @@ class Lineage:
             raise OptionError("The model in use was not made by training: there is none to go back to.")
         if info is not None and parent not in self.taken:
             raise OptionError(f"The service does not have {parent} any more, from which this model was made.")
+        if self.record in self._ancestry(parent):
+            raise OptionError(f"The {parent} that there is now was made from this model; its own parent is gone.")
         self.use(parent, f"From now on, {parent} finds the cells again.")
+
+    def _record_of(self, name: str) -> TrainingRecord | None:
+        """Return how a model was made; "" is the one that the service chooses."""
+        info = self._session.connection.info
+        if name in self._made:
+            return self._made[name]
+        model = next((m for m in info.models if name in ("", m.name)), None) if info is not None else None
+        return None if model is None else model.training
+
+    def _ancestry(self, name: str) -> list[TrainingRecord]:
+        """Return how a model was made, and those it comes from, as far as that is known."""
+        records: list[TrainingRecord] = []
+        record = self._record_of(name)
+        while record is not None and record not in records:
+            records.append(record)
+            record = self._record_of(record.parent)
+        return records

@@ -15,20 +15,20 @@ _FALLBACK = "model"
 
 
 def free_name(base: str, taken: Collection[str]) -> str:
-    """Return a name that a model can have and none has: the base with the lowest number from 1 on.
+    """Return a name that a model can have and none has: the base with the number after the highest one.
+
+    Gaps are not filled, so that a new model is never called as one that was removed, and that others are made from.
 
     Parameters
     ----------
     base
         Any text, such as the name of a folder.
     taken
-        Names that models have.
+        Names that models have, or had.
     """
     stem = re.sub(r"[^a-z0-9]+", "-", base.lower()).strip("-")[:_LONGEST].strip("-") or _FALLBACK
-    number = 1
-    while f"{stem}-{number}" in taken:
-        number += 1
-    return f"{stem}-{number}"
+    numbers = (re.fullmatch(rf"{stem}-([0-9]{{1,6}})", name) for name in taken)
+    return f"{stem}-{1 + max((int(found[1]) for found in numbers if found), default=0)}"
 
 
 def refuse_taken(name: str, taken: Collection[str]) -> None:

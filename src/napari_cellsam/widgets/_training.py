@@ -97,7 +97,7 @@ class Training:
         """Name of the next model."""
         folder = self._session.folder.current
         base = self._session.collecting.folder if folder is None else folder.parent
-        return self.wanted_name or free_name(base.name, self.lineage.taken)
+        return self.wanted_name or free_name(base.name, self.lineage.known)
 
     @property
     def is_used(self) -> bool:
