@@ -207,6 +207,19 @@ def test_cells_that_lie_mostly_on_others_are_not_written(session):
     assert np.array_equal(labels(session)[before > 0], before[before > 0])
 
 
+def test_background_that_is_verified_stays(session):
+    session.prompting.click(20, 20)
+    session.settle()
+    session.verifying.mark(Region((0, 0, 100, 42)), verified=True)
+    before = labels(session).copy()
+    writer = CellWriter(session, "test")
+    writer.add((), [disc_cell(70, 20), disc_cell(70, 40), disc_cell(70, 46)])
+    writer.write()
+    assert writer.n_written == 1, "only the one that lies mostly outside"
+    assert labels(session)[70, 46] > 0
+    assert np.array_equal(labels(session)[:, :38], before[:, :38])
+
+
 def test_an_empty_cell_is_not_written(session):
     writer = CellWriter(session, "test")
     writer.add((), [Cell(Mask(np.zeros((0, 0), bool), (0, 0), 0.1), 0.5)])

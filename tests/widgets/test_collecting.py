@@ -6,8 +6,12 @@ import numpy as np
 import pytest
 from tests.widgets.conftest import discs
 
+from napari_cellsam.data.retraining.changes import LOCK_NAME
 from napari_cellsam.data.retraining.retraining_set import RetrainingSet
+from napari_cellsam.editing.actions import Action
 from napari_cellsam.errors import OptionError
+from napari_cellsam.types import Cell, Mask
+from napari_cellsam.widgets._cell_writer import CellWriter
 from napari_cellsam.widgets._collecting import Collecting
 from napari_cellsam.widgets._looking import NoImageError
 
@@ -56,6 +60,46 @@ def test_without_a_verified_region_only_what_a_person_touched_is_certain(session
     [picture] = RetrainingSet.open(tmp_path / "set").pictures()
     assert picture.verified.any()
     assert picture.verified.mean() < 0.2
+
+
+def test_what_is_done_after_the_click_is_not_added(session, collecting, tmp_path):
+    session.automatic.run()
+    session.settle()
+    session.verifying.verify_image()
+    before = np.array(session.target.layer.data)
+    collecting.add()
+    session.correcting.delete(20, 20)
+    session.settle()
+    [picture] = RetrainingSet.open(tmp_path / "set").pictures()
+    assert not np.array_equal(session.target.layer.data, before)
+    assert np.array_equal(picture.labels, before)
+
+
+def test_cells_that_a_model_wrote_into_a_verified_region_are_not_certain(session, collecting, tmp_path):
+    writer = CellWriter(session, "as an earlier version did")
+    writer.add((), [Cell(Mask(np.ones((9, 9), bool), (10, 10), 0.7), 0.9)])
+    writer.write()
+    plane = np.ones(session.target.shape, bool)
+    mark = session.verified.changed((), np.s_[0 : plane.shape[0], 0 : plane.shape[1]], plane, verified=True)
+    session.apply(Action("verified, but not reviewed", (), (), None, (mark,)))
+    collecting.add()
+    session.settle()
+    [picture] = RetrainingSet.open(tmp_path / "set").pictures()
+    assert not picture.verified[10:19, 10:19].any()
+    assert picture.verified.sum() == plane.size - 81
+
+
+def test_a_data_set_of_which_only_the_lock_was_written_is_begun_anew(session, collecting, tmp_path):
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / LOCK_NAME).touch()
+    session.prompting.click(20, 20)
+    session.settle()
+    collecting.look()
+    session.settle()
+    assert collecting.n_added == 0
+    collecting.add()
+    session.settle()
+    assert collecting.n_added == 1
 
 
 def test_the_same_image_again_is_a_new_version_or_unchanged(session, collecting, tmp_path):

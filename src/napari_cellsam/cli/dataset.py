@@ -98,6 +98,7 @@ def _read_cells(
     path: Path, plane: tuple[int, ...], shape: tuple[int, int]
 ) -> tuple[NDArray[Any], NDArray[Any] | None, tuple[CellRecord, ...]]:
     """Read labels, the verified region where the file knows it, and what is known of the cells."""
+    from napari_cellsam.data.retraining.regions import without_doubtful
     from napari_cellsam.editing.journal import SUFFIX, replay
     from napari_cellsam.export.formats import read_cells
 
@@ -105,7 +106,8 @@ def _read_cells(
         replayed = replay(path)
         place = _place(path, replayed.labels.shape, plane)
         records = tuple(record for record in replayed.cells.values() if record.plane == place)
-        return replayed.labels[place], replayed.verified[place], records
+        found = replayed.labels[place]
+        return found, without_doubtful(replayed.verified[place].astype(bool), found, records), records
     cells = read_cells(path, shape)
     place = _place(path, cells.labels.shape, plane)
     number = place[0] if place else 0

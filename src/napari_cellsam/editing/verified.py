@@ -85,6 +85,13 @@ class VerifiedRegions:
         there = self._planes.get(plane)
         return np.zeros(self._shape, bool) if there is None else there.copy()
 
+    def read(self, plane: Plane, region: tuple[slice, slice]) -> Bools:
+        """Return the verified pixels ``(h, w)`` of a crop: rows and columns of a plane."""
+        there = self._planes.get(plane)
+        if there is None:
+            return np.zeros(tuple(part.stop - part.start for part in region), bool)
+        return there[region].copy()
+
     def any(self, plane: Plane) -> bool:
         """Return whether something of a plane is verified."""
         there = self._planes.get(plane)

@@ -39,6 +39,8 @@ class _Part:
 class CellWriter:
     """Writes cells where there is background; all that it writes is one step of the history.
 
+    Background that a person verified stays: whoever says that every cell is outlined there knows of no other.
+
     Old cells that give way go when a new one lies on them, and the others at the end, so that a run that is cancelled
     leaves no gaps where it did not search.
 
@@ -116,15 +118,17 @@ class CellWriter:
     def _place(
         self, plane: Plane, cell: Cell, gone: set[int], edits: list[CropEdit], changes: list[RecordChange]
     ) -> set[int]:
-        """Note how a cell is written, unless most of it lies on others; return which old cells go for it."""
+        """Note how a cell is written, unless most of it is not free; return which old cells go for it."""
         target, mask = self._session.target, cell.mask
         (y, x), (height, width) = mask.corner, mask.crop.shape
-        under = target.read(plane, (slice(y, y + height), slice(x, x + width)))
+        window = (slice(y, y + height), slice(x, x + width))
+        under = target.read(plane, window)
         if gone:
             under[np.isin(under, list(gone))] = 0
         going = self._going(plane, under[mask.crop]) if self._old.get(plane) else set()
         bare = np.where(np.isin(under, list(going)), 0, under).astype(under.dtype) if going else under
-        if np.count_nonzero(mask.crop & (bare == 0)) < max(_FREE_SHARE * mask.area, 1):
+        free = mask.crop & (bare == 0) & ~self._session.verified.read(plane, window)
+        if np.count_nonzero(free) < max(_FREE_SHARE * mask.area, 1):
             return set()
         label = target.take_number()
         self._erase(plane, tuple(going), edits, changes)

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from psygnal import Signal
 
+from napari_cellsam.data.retraining.index import INDEX_NAME
 from napari_cellsam.data.retraining.pictures import Corrected, RetrainingPicture
+from napari_cellsam.data.retraining.regions import without_doubtful
 from napari_cellsam.data.retraining.retraining_set import AddResult, RetrainingSet
 from napari_cellsam.editing.edits import Plane
 from napari_cellsam.editing.records import CellRecord
@@ -39,6 +41,7 @@ class _Part:
 
     plane: Plane
     read: Callable[[], Image]
+    labels: NDArray[Any]
     verified: NDArray[np.bool_]
     cells: tuple[CellRecord, ...]
 
@@ -124,7 +127,13 @@ class Collecting:
         for record in session.cells:
             by_plane.setdefault(record.plane, []).append(record)
         parts = [
-            _Part(plane, source.reader(plane), session.verified.of(plane), tuple(by_plane.get(plane, ())))
+            _Part(
+                plane,
+                source.reader(plane),
+                np.array(data[plane] if plane else data),  # as it is now, as the records and regions are
+                session.verified.of(plane),
+                tuple(by_plane.get(plane, ())),
+            )
             for plane in self.certain
         ]
         if not parts:
@@ -134,7 +143,7 @@ class Collecting:
         name = source.file_name
 
         def work(call: Call, report: Report) -> _Added:  # noqa: ARG001 - it is not to be cut off
-            return [_open(folder).add(_corrected(part, data, name)) for part in parts], _counts(folder)
+            return [_open(folder).add(_corrected(part, name)) for part in parts], _counts(folder)
 
         def done(added: _Added) -> None:
             self._done(*added)
@@ -180,7 +189,7 @@ def read_pictures(folder: Path) -> tuple[list[RetrainingPicture], list[Retrainin
 
 
 def _is_there(folder: Path) -> bool:
-    return folder.is_dir() and any(folder.iterdir())
+    return (folder / INDEX_NAME).exists()
 
 
 def _counts(folder: Path) -> tuple[int, int]:
@@ -193,12 +202,12 @@ def _counts(folder: Path) -> tuple[int, int]:
 
 
 def _open(folder: Path) -> RetrainingSet:
-    """Return a data set; it is made if the folder is not there yet, or empty."""
+    """Return a data set; it is made if the folder is not there yet, or holds nothing."""
     return RetrainingSet.open(folder) if _is_there(folder) else RetrainingSet.create(folder)
 
 
-def _corrected(part: _Part, data: Any, name: str) -> Corrected:
+def _corrected(part: _Part, name: str) -> Corrected:
     """Return a plane as the data set takes it."""
-    labels = np.array(data[part.plane] if part.plane else data)
     own = f"{name} {' '.join(map(str, part.plane))}".strip()
-    return Corrected(part.read(), labels, part.verified, part.cells, name=own, group=name)
+    verified = without_doubtful(part.verified, part.labels, part.cells)
+    return Corrected(part.read(), part.labels, verified, part.cells, name=own, group=name)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_cellsam.data.dataset import median_diameter
 from napari_cellsam.data.retraining.pictures import Corrected
 from napari_cellsam.data.tiling import Region
+from napari_cellsam.editing.records import CellRecord
 from napari_cellsam.errors import DatasetError
 from napari_cellsam.export.cell_set import used_labels
 
-__all__ = ["certain_region", "plan_crops"]
+__all__ = ["certain_region", "plan_crops", "without_doubtful"]
 
 Bools = NDArray[np.bool_]
 
@@ -49,8 +53,7 @@ def certain_region(corrected: Corrected) -> Bools:
     from scipy import ndimage
 
     labels = corrected.labels_yx
-    doubtful = [record.label for record in corrected.cells if record.is_replaceable]
-    unknown = np.isin(labels, np.array(doubtful, np.uint32)) if doubtful else np.zeros(labels.shape, bool)
+    unknown = _doubtful(labels, corrected.cells)
     certain = (labels > 0) & ~unknown
     if not certain.any():
         raise DatasetError(
@@ -59,6 +62,27 @@ def certain_region(corrected: Corrected) -> Bools:
         )
     rim = max(_LEAST_RIM_PX, round(_RIM_OF_DIAMETER * median_diameter(np.where(certain, labels, 0))))
     return np.asarray(ndimage.binary_dilation(certain, iterations=rim) & ~unknown)
+
+
+def without_doubtful(verified: Bools, labels: NDArray[Any], cells: Iterable[CellRecord]) -> Bools:
+    """Return a region that was verified earlier without the cells that only a model spoke for, as it wrote them later.
+
+    Parameters
+    ----------
+    verified
+        ``(Y, X)``, where a person said that every cell is outlined.
+    labels
+        ``(Y, X)`` integers, 0 background, as they are now.
+    cells
+        What is known of the cells.
+    """
+    return verified & ~_doubtful(labels, cells)
+
+
+def _doubtful(labels: NDArray[Any], cells: Iterable[CellRecord]) -> Bools:
+    """Return the pixels of the cells that only a model spoke for."""
+    numbers = [record.label for record in cells if record.is_replaceable]
+    return np.isin(labels, np.array(numbers, labels.dtype)) if numbers else np.zeros(labels.shape, bool)
 
 
 def plan_crops(verified: Bools) -> list[Region]:
