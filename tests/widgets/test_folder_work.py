@@ -8,6 +8,7 @@ import threading
 import numpy as np
 import pytest
 import tifffile
+from filelock import FileLock
 from tests.widgets.conftest import HANG_MS, discs
 
 from napari_cellsam.editing.folder_states import FolderStates
@@ -231,6 +232,34 @@ def test_a_file_of_cells_of_another_shape_is_never_overwritten(session, images, 
     wait("day 2.tif")
     assert mine.read_bytes() == before
     assert read_cells(images / "cells" / "day 1 2_labels.tif").labels[20, 20] == 1
+
+
+def test_the_file_of_an_image_that_another_window_works_on_is_left_to_that_window(session, images, wait):
+    session.folder.open(images)
+    wait("day 1.tif")
+    session.folder.next()
+    wait("day 2.tif")
+    mine = images / "cells" / "day 1_labels.tif"
+    before = mine.read_bytes()
+    [journal] = images.glob("day 1*.cellsam")
+    with FileLock(journal.with_name(f".{journal.name}.lock")):
+        session.folder.previous()
+        wait("day 1.tif")
+        assert "another window" in session.heard[-1]
+        session.prompting.click(20, 20)
+        session.settle()
+        session.folder.next()
+        wait("day 2.tif")
+    assert mine.read_bytes() == before
+    assert read_cells(images / "cells" / "day 1 2_labels.tif").labels[20, 20] == 1
+
+
+def test_states_that_two_windows_write_are_all_kept(tmp_path):
+    one, other = FolderStates(tmp_path), FolderStates(tmp_path)
+    one.set("a.tif", "done")
+    other.set("b.tif", "segmented")
+    kept = FolderStates(tmp_path)
+    assert (kept["a.tif"], kept["b.tif"]) == ("done", "segmented")
 
 
 def test_images_that_differ_in_the_ending_alone_have_files_of_their_own(session, images, wait):

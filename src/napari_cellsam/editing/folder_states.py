@@ -46,6 +46,7 @@ class FolderStates:
         """
         if self[name] == state:
             return
+        self._states |= _read(self._path)  # another window may have written it
         self._states[name] = state
         make_folder(self._path.parent)
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from napari_cellsam.export.cell_set import StackAxis
     from napari_cellsam.widgets._session import Session
 
-__all__ = ["cells_file", "labels_to_close", "write_cells"]
+__all__ = ["cells_file", "free_cells_file", "labels_to_close", "write_cells"]
 
 _FORMAT = find_format("tiff")
 
@@ -40,6 +41,12 @@ def cells_file(path: Path, paths: Sequence[Path], more: str = "") -> Path:
     twins = sum(stem_of(other).casefold() == stem_of(path).casefold() for other in paths)
     name = stem_of(path) if twins < 2 else path.name
     return _FORMAT.path(path.parent / CELLS_FOLDER, name + more)
+
+
+def free_cells_file(path: Path, paths: Sequence[Path]) -> Path:
+    """Return a file for the cells of an image that is not there yet, beside one that is to stay."""
+    places = (cells_file(path, paths, f" {number}") for number in count(2))
+    return next(place for place in places if not place.exists())
 
 
 def write_cells(

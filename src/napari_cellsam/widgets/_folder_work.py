@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,8 +15,9 @@ from napari_cellsam.editing.folder_states import FolderStates, State
 from napari_cellsam.errors import CellsamError, OptionError, OutputError
 from napari_cellsam.export.formats import read_cells
 from napari_cellsam.widgets._axes import stack_axis_of
-from napari_cellsam.widgets._folder_reading import LayerData, layers_of, plain_image, read_layers
-from napari_cellsam.widgets._folder_saving import cells_file, labels_to_close, write_cells
+from napari_cellsam.widgets._folder_ahead import FolderAhead
+from napari_cellsam.widgets._folder_reading import LayerData, layers_of, read_layers
+from napari_cellsam.widgets._folder_saving import cells_file, free_cells_file, labels_to_close, write_cells
 from napari_cellsam.widgets._layers import same_layer
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["FolderWork"]
 
 _NO_FOLDER = "No folder of images is open: open one in the dock, under Folder of images."
-_OPEN, _SAVE, _AHEAD = "folder open", "folder save", "folder ahead"
+_OPEN, _SAVE = "folder open", "folder save"
 
 
 class FolderWork:
@@ -62,7 +62,7 @@ class FolderWork:
         self._at: int | None = None
         self._states: FolderStates | None = None
         self._layers: list[Layer] = []
-        self._ahead: tuple[Path, list[LayerData]] | None = None
+        self._ahead = FolderAhead(session)
         self._begin: Path | None = None
         self._into: Path | None = None
         self._looked: tuple[Layer, Labels | None] | None = None  # at last, of ours, and the labels written into
@@ -104,8 +104,9 @@ class FolderWork:
         self._at = at
         path = self._paths[at]
         self.changed.emit()
-        if self._ahead is not None and self._ahead[0] == path:
-            self._show(path, self._ahead[1])
+        read = self._ahead.take(path)
+        if read is not None:
+            self._show(path, read)
             return
         self._session.jobs.submit(
             lambda call, report: read_layers(path),  # noqa: ARG005 - as long as a file takes to read
@@ -159,35 +160,17 @@ class FolderWork:
 
     def look_ahead(self) -> None:
         """Read the next image, and let the model look at it while the user works; again if the model is another one."""
-        session = self._session
-        if self._at is None or self._at + 1 >= len(self._paths):
-            return
-        path, options = self._paths[self._at + 1], session.options
-
-        def work(call: Call, report: Report) -> tuple[Path, list[LayerData]]:
-            layers = read_layers(path)
-            report((path, layers))
-            image = plain_image(layers)
-            if image is not None:
-                session.client.prefetch(image, options, call=call)
-            return path, layers
-
-        session.jobs.submit(
-            work,
-            on_done=self._on_ahead,
-            on_error=lambda _: None,  # it is told of when the image is opened
-            on_report=self._on_ahead,
-            topic=_AHEAD,
-        )
+        if self._at is not None and self._at + 1 < len(self._paths):
+            self._ahead.look(self._paths[self._at + 1])
 
     def close(self) -> None:
         """Let go; layers stay as they are."""
         self._session.changed.disconnect(self._on_session)
-        self._ahead = None
+        self._ahead.forget()
 
     def _show(self, path: Path, data: list[LayerData]) -> None:
         """Show an image that was read."""
-        self._ahead, self._layers, self._looked = None, [], None
+        self._layers, self._looked = [], None
         self._into = cells_file(path, self._paths)
         for layer in layers_of(path, data):
             self._layers.append(self._session.viewer.add_layer(layer))
@@ -208,7 +191,7 @@ class FolderWork:
             return
         self._begin = None
         if session.journaling.offer is not None:
-            session.journaling.accept(then=lambda: self._find_rest(path))
+            session.journaling.accept(lambda: self._find_rest(path), lambda: self._save_aside(path))
         elif cells_file(path, self._paths).exists():
             self._bring_back(path)
         elif self._is_to_be_found(path):
@@ -242,14 +225,23 @@ class FolderWork:
             session.say(f"There is no journal of this image; its cells are those of {file.name}.")
 
         def refused(error: CellsamError) -> None:
-            places = (cells_file(path, self._paths, f" {number}") for number in count(2))
-            self._into = next(place for place in places if not place.exists())
-            session.say(f"{error}. That file stays as it is; new cells are saved as {self._into.name}.", "warning")
+            aside = self._save_aside(path)
+            session.say(f"{error}. That file stays as it is; new cells are saved as {aside}.", "warning")
 
-        def work(call: Call, report: Report) -> CellSet:  # noqa: ARG001 - as long as a file takes to read
-            return read_cells(file)
+        session.jobs.submit(
+            lambda call, report: read_cells(file),  # noqa: ARG005 - as long as a file takes to read
+            on_done=brought,
+            on_error=refused,
+            topic=_OPEN,
+            whole=True,
+        )
 
-        session.jobs.submit(work, on_done=brought, on_error=refused, topic=_OPEN, whole=True)
+    def _save_aside(self, path: Path) -> str:
+        """Leave the file of cells that were not brought back alone; return the name of the one that is written."""
+        aside = free_cells_file(path, self._paths)
+        if self.current == path:
+            self._into = aside
+        return aside.name
 
     def _look_back(self) -> None:
         """Look at the image of the folder again, and its labels, if another one is looked at."""
@@ -262,10 +254,6 @@ class FolderWork:
             session.use_image(image)
             if labels is not None and any(same_layer(labels, layer) for layer in there):
                 session.use_labels(labels)
-
-    def _on_ahead(self, ahead: tuple[Path, list[LayerData]]) -> None:
-        if self.current != ahead[0]:
-            self._ahead = ahead
 
     def _save(self, path: Path, broken_off: bool) -> None:
         """Write the cells of the image that is open, in another thread, unless nothing was done; note its state."""

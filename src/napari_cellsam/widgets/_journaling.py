@@ -118,8 +118,8 @@ class Journaling:
         """Begin anew; the earlier journal stays where it is."""
         self._set(None)
 
-    def accept(self, then: Callable[[], None] = lambda: None) -> None:
-        """Continue the earlier work, in a labels layer of its own, and do something then."""
+    def accept(self, then: Callable[[], None] = lambda: None, otherwise: Callable[[], None] = lambda: None) -> None:
+        """Continue the earlier work, in a labels layer of its own; do something then, or otherwise if it cannot be."""
         offer, source = self.offer, self._session.source
         if offer is None or source is None:
             return
@@ -138,6 +138,7 @@ class Journaling:
         def refused(error: CellsamError) -> None:
             if self._session.source is source:
                 self._set(offer)
+                otherwise()
             self._session.failed(error)
 
         self._session.jobs.submit(work, on_done=done, on_error=refused, topic=_TOPIC, whole=True)
