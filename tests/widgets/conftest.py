@@ -13,7 +13,7 @@ from psygnal import Signal
 from scipy import ndimage
 
 from napari_cellsam.errors import RequestCancelledError
-from napari_cellsam.service.messages import Trained
+from napari_cellsam.service.messages import Prefetched, Trained
 from napari_cellsam.types import Cell, Mask, Segmentation, SegmentOptions
 from napari_cellsam.types.finetuning import Figures, FinetuneOptions, PictureFigures, TrainingProgress, TrainingRecord
 
@@ -88,13 +88,14 @@ class FakeClient:
     """Answers as a service does: every bright piece of the picture is a cell; a click outside takes its row away."""
 
     model = "discs"
+    diameter = None
 
     def __init__(self):
         self.asked = []
         self.failure = None
         self.release = threading.Event()
         self.release.set()
-        self.segmented_by = []
+        self.segmented_by, self.segmented_with = [], []
         self.record = record_of()
         self.train_release = threading.Event()
         self.train_release.set()
@@ -115,6 +116,7 @@ class FakeClient:
 
     def prefetch(self, image, options=None, around=None, *, call=None):
         self.asked.append(("prefetch", image.image_id))
+        return Prefetched(n_encoded=1, n_cached=0, diameter=self.diameter, seconds=0.0)
 
     def segment_prompts(self, image, prompts, options=None, *, logits=False, slot=None, call=None):
         self.asked.append(("prompts", len(prompts)))
@@ -147,6 +149,7 @@ class FakeClient:
     def segment(self, image, options=None, *, on_progress=None, on_cells=None, call=None):
         self.asked.append(("segment", image.shape))
         self.segmented_by.append(self.model)
+        self.segmented_with.append(options)
         pieces, n = ndimage.label(image.pixels[..., 0] > 100)
         for number, (rows, columns) in enumerate(ndimage.find_objects(pieces), start=1):
             self._wait(call)

@@ -283,3 +283,34 @@ def test_a_shape_is_where_it_is_seen_though_the_window_has_another_unit(viewer, 
     session.settle()
     assert found(session) == [True, False, False, False]
     drawing.close()
+
+
+def test_cells_of_a_region_are_as_large_as_those_of_the_plane(viewer, make_session, client, qtbot):
+    client.diameter = 100.0
+    viewer.add_image(discs((600, 600), centres=((300, 300),)), name="discs")
+    session = make_session(viewer)
+    session.start()
+    qtbot.waitUntil(lambda: session.diameter(()) == 100.0)
+    session.automatic.run(region=(200, 200, 400, 400))
+    session.settle()
+    assert client.segmented_with[-1].diameter == 100.0
+    assert client.asked[-1] == ("segment", (500, 500)), "one and a half diameters around it"
+    session.automatic.run()
+    session.settle()
+    assert client.segmented_with[-1].diameter is None, "the model looks at the whole plane"
+    client.diameter = 30.0
+    session.prefer(model="another")
+    assert session.diameter(()) != 100.0, "another model may see other sizes"
+
+
+def test_cells_that_the_part_which_is_searched_cuts_off_are_left_out(viewer, make_session):
+    picture = np.zeros((600, 600), np.uint8)
+    picture[195:205, 60:395] = 200  # its middle is in the region, one end far beyond
+    picture[0:50, 190:210] = 200  # at the border of the picture
+    viewer.add_image(picture, name="long")
+    session = make_session(viewer)
+    session.start()
+    session.settle()
+    session.automatic.run(region=(0, 200, 300, 400))
+    session.settle()
+    assert not session.has_target or not np.asarray(session.target.layer.data)[200].any()

@@ -31,6 +31,8 @@ class Asking:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self._seen: tuple[object, ...] = ()  # what the model has looked at, and what it took cells for
+        self._diameter: float | None = None
 
     def decode(
         self,
@@ -80,10 +82,25 @@ class Asking:
             session.say(str(error), "warning")
             return
 
-        def work(call: Call, report: Report) -> object:  # noqa: ARG001
-            return session.client.prefetch(read(), options, call=call)
+        seen = self._key(session.plane)
 
-        session.jobs.submit(work, on_done=lambda _: self.prefetched.emit(), on_error=session.failed, topic=_PREFETCH)
+        def work(call: Call, report: Report) -> float | None:  # noqa: ARG001
+            return session.client.prefetch(read(), options, call=call).diameter
+
+        def done(diameter: float | None) -> None:
+            self._seen, self._diameter = seen, diameter
+            self.prefetched.emit()
+
+        session.jobs.submit(work, on_done=done, on_error=session.failed, topic=_PREFETCH)
+
+    def diameter(self, plane: Plane) -> float | None:
+        """Return how large cells of a plane are, in pixels, if the model has looked at it as it is now."""
+        return self._diameter if self._seen == self._key(plane) else None
+
+    def _key(self, plane: Plane) -> tuple[object, ...]:
+        session = self._session
+        options, chosen = session.options, session.preferences
+        return session.source, plane, options.diameter, chosen.server, chosen.model
 
     def stop_prefetch(self) -> None:
         """Let the model look at something else."""

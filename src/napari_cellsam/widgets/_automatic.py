@@ -108,7 +108,11 @@ class Automatic:
         if rule == "new" and session.has_target:
             session.use_new_labels()
         target = session.target
-        tasks = [Task(p, read, part, self._old(p, rule)) for p, read in zip(planes, readers, strict=True)]
+        sizes = [session.diameter(plane) for plane in planes]
+        tasks = [
+            Task(plane, read, part, self._old(plane, rule), size)
+            for plane, read, size in zip(planes, readers, sizes, strict=True)
+        ]
         self._begin(CellWriter(session, f"segment {_what(part, len(planes))}"), len(planes))
         session.jobs.submit(
             Search(lambda: session.client, target, tasks, session.options),

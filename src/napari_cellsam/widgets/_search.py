@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Advanced", "FoundCells", "OldCells", "PlaneDone", "Search", "Task", "erasing"]
 
-_MARGIN_PX = 48  # around a region, so that cells at its border are seen whole
+_MARGIN_PX, _MARGIN_OF_DIAMETER = 48, 1.5  # around a region, so that cells at its border are seen whole
+_BLIND_MARGIN_PX = 128  # where nobody knows how large they are
 _ROWS_AT_ONCE = 256  # so that no thread waits long for another one
 
 
@@ -60,17 +61,34 @@ class PlaneDone:
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """One plane, or a part of it: how its picture is had, and which cells give way to new ones."""
+    """One plane, or a part of it.
+
+    Attributes
+    ----------
+    plane
+        Where in the stack.
+    read
+        How its picture is had.
+    region
+        The part.
+    old
+        Cells that give way to new ones.
+    diameter
+        Of cells, in pixels, if the model has looked at the whole plane: those of a part are as large.
+    """
 
     plane: Plane
     read: Callable[[], Image]
     region: Region | None
     old: frozenset[int]
+    diameter: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Search:
     """Finds the cells of planes; touches no layer but to read it.
+
+    What is cut off by the border of the part that is searched is left out.
 
     Attributes
     ----------
@@ -100,22 +118,29 @@ class Search:
     def _segment(self, number: int, task: Task, call: Call, report: Report) -> tuple[str, ...]:
         report(Advanced(number, 0, 0))
         whole = task.read()
-        image, corner = _part(whole, task.region)
+        image, corner = _part(whole, task)
         if task.old:
             labels = self.target.read(task.plane, _window(corner, image.shape))
             report(OldCells(task.plane, erasing(task, labels, corner, whole.shape)))
 
         def found(cells: tuple[Cell, ...]) -> None:
-            report(FoundCells(task.plane, tuple(c for c in (_moved(c, corner) for c in cells) if _wanted(c, task))))
+            moved = (_moved(cell, corner) for cell in cells if _is_whole(cell, image.shape, corner, whole.shape))
+            report(FoundCells(task.plane, tuple(cell for cell in moved if _wanted(cell, task))))
 
         result = self.client().segment(
             image,
-            self.options,
+            self._options_for(task),
             on_progress=lambda done, total: report(Advanced(number, done, total)),
             on_cells=found,
             call=call,
         )
         return result.notes
+
+    def _options_for(self, task: Task) -> SegmentOptions:
+        """Return how a task is searched."""
+        if task.region is None or task.diameter is None:
+            return self.options
+        return replace(self.options, diameter=task.diameter)
 
 
 def erasing(
@@ -170,13 +195,15 @@ def _cut(labels: NDArray[np.integer[Any]], corner: tuple[int, int], shape: tuple
     return {int(n) for goes_on, border in borders if goes_on for n in np.unique(border)}
 
 
-def _part(image: Image, region: Region | None) -> tuple[Image, tuple[int, int]]:
+def _part(image: Image, task: Task) -> tuple[Image, tuple[int, int]]:
     """Return the part of an image around a region, and the part's first pixel."""
-    if region is None:
+    if task.region is None:
         return image, (0, 0)
-    y0, x0, y1, x1 = region.box
-    top, left = max(y0 - _MARGIN_PX, 0), max(x0 - _MARGIN_PX, 0)
-    pixels = image.pixels[top : y1 + _MARGIN_PX, left : x1 + _MARGIN_PX].copy()
+    diameter = task.diameter
+    margin = _BLIND_MARGIN_PX if diameter is None else max(_MARGIN_PX, round(_MARGIN_OF_DIAMETER * diameter))
+    y0, x0, y1, x1 = task.region.box
+    top, left = max(y0 - margin, 0), max(x0 - margin, 0)
+    pixels = image.pixels[top : y1 + margin, left : x1 + margin].copy()
     return Image(pixels, image.nuclear, image.cell, image.rgb, image.pixel_size_um), (top, left)
 
 
@@ -188,6 +215,15 @@ def _moved(cell: Cell, corner: tuple[int, int]) -> Cell:
     """Return a cell of a part in pixels of the plane."""
     y, x = cell.mask.corner
     return Cell(Mask(cell.mask.crop, (y + corner[0], x + corner[1]), cell.mask.score), cell.score)
+
+
+def _is_whole(cell: Cell, part: tuple[int, int], corner: tuple[int, int], plane: tuple[int, int]) -> bool:
+    """Return whether a cell of a part of a plane ends before the part does, or where the plane ends."""
+    box = cell.mask.box
+    return all(
+        (first > 0 or start == 0) and (last < length - 1 or start + length == end)
+        for first, last, length, start, end in zip(box[:2], box[2:], part, corner, plane, strict=True)
+    )
 
 
 def _wanted(cell: Cell, task: Task) -> bool:

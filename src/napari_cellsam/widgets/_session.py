@@ -227,6 +227,10 @@ class Session:
         """Return all planes of the stack."""
         return list(self._place.looking.needed.planes())
 
+    def diameter(self, plane: Plane) -> float | None:
+        """Return how large cells of a plane are, in pixels, if the model has looked at it as it is now."""
+        return self._place.asking.diameter(plane)
+
     def image_reader(self, plane: Plane) -> Callable[[], Image]:
         """Return what reads a plane in another thread; the newest one is kept."""
         return self._place.looking.reader(plane)
@@ -283,7 +287,7 @@ class Session:
     def close(self) -> None:
         """Let go of everything; layers stay as they are."""
         self._place.close()
-        for part in (*self._tools, self.jobs, self.connection, self.journaling, self._place.ledgers, self.store):
+        for part in (*self._tools, self.jobs, self.connection, self._place.ledgers, self.journaling, self.store):
             part.close()
         self.closed.emit()
 
