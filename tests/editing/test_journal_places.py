@@ -7,7 +7,7 @@ from itertools import islice
 
 import pytest
 
-from napari_cellsam.editing.journal_places import find_journals, journal_folders, new_journal_paths
+from napari_cellsam.editing.journal_places import earlier_folders, find_journals, journal_folders, new_journal_paths
 
 
 @pytest.fixture
@@ -32,6 +32,13 @@ def test_a_journal_lies_beside_its_image_or_among_the_users_data(image, own):
 
 def test_a_chosen_folder_takes_the_place_of_the_images(image, own, tmp_path):
     assert journal_folders(image, tmp_path) == [tmp_path, own]
+
+
+def test_earlier_journals_are_looked_for_beside_the_image_whatever_is_chosen(image, own, tmp_path):
+    chosen = tmp_path / "chosen"
+    assert earlier_folders(image, chosen) == [chosen, own, image.parent]
+    assert earlier_folders(image) == [image.parent, own]
+    assert earlier_folders(None) == [own]
 
 
 def test_the_first_free_name_is_taken(image, own):

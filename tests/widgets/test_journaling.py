@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy import ndimage
 from tests.widgets.conftest import HANG_MS, discs
 
+from napari_cellsam.editing import journal_writer
 from napari_cellsam.editing.journal import replay
+from napari_cellsam.editing.journal_format import frames_in
 from napari_cellsam.errors import OutputError
 from napari_cellsam.widgets import _journal_keeper
 from napari_cellsam.widgets._channels import ChannelMap, ChannelRef
@@ -144,7 +147,7 @@ def test_a_layer_that_had_cells_begins_its_journal_with_them(session):
     replayed = replay(session.journaling.path)
     assert replayed.labels.dtype == np.uint16
     assert np.array_equal(replayed.labels, np.asarray(layer.data))
-    assert [kind for kind, _ in replayed.steps] == ["base", "do"]
+    assert [kind for kind, _ in replayed.steps] == ["base", "base", "do"], "pixels, what is known of them, the click"
 
 
 def test_two_viewers_on_one_picture_have_a_journal_each(session, make_session, make_napari_viewer_proxy):
@@ -296,3 +299,118 @@ def test_numbers_below_0_of_another_tool_stay_what_they_are(session, viewer):
     assert layer.data[20, 20] == 10
     assert session.journaling.flush()
     assert set(np.unique(replay(session.journaling.path).labels)) <= {0, 7, 9, 10}
+
+
+def test_what_is_known_of_cells_and_regions_goes_along_when_the_layer_gets_another_type(session, viewer):
+    session.automatic.run()
+    session.settle()
+    session.verifying.verify_image()
+    layer = session.target.layer
+    layer.data = np.asarray(layer.data).astype(np.uint16)
+    click(session, 90, 5)
+    session.correcting.delete(20, 20)
+    assert session.journaling.flush()
+    replayed = replay(session.journaling.path)
+    assert replayed.summary.is_begun
+    assert replayed.verified.all()
+    assert {key: (r.origin, r.reviewed) for key, r in replayed.cells.items()} == {
+        (r.plane, r.label): (r.origin, r.reviewed) for r in session.cells
+    }
+
+
+def test_a_journal_without_all_that_was_there_is_not_offered(session, make_session, viewer, qtbot, monkeypatch):
+    monkeypatch.setattr(_journal_keeper, "_ROWS_AT_ONCE", 20)
+    mine = ndimage.label(discs())[0].astype(np.uint32)
+    layer = viewer.add_labels(mine, name="mine")
+    viewer.layers.selection.active = viewer.layers["discs"]
+    session.use_labels(layer)
+    session.settle()
+    session.prompting.delete(20, 20)
+    path = session.journaling.path if session.journaling.flush() else None
+    end(session)
+    with path.open("rb") as file:
+        ends = [(content, stop) for content, stop, _ in frames_in(file)]
+    whole = path.read_bytes()
+    last_of_base = max(i for i, (content, _) in enumerate(ends[1:], 1) if content.kind == "base")
+    assert last_of_base > 2
+    for number, (_, stop) in enumerate(ends):
+        path.write_bytes(whole[:stop])
+        session = again(make_session, viewer, qtbot)
+        assert (session.journaling.offer is not None) == (number >= last_of_base)
+        session.close()
+
+
+def test_the_same_work_is_continued_in_one_window_only(session, make_session, make_napari_viewer_proxy, viewer, qtbot):
+    click(session, 20, 20)
+    end(session)
+    one = again(make_session, viewer, qtbot)
+    other_viewer = make_napari_viewer_proxy()
+    other_viewer.add_image(discs(), name="discs")
+    other = again(make_session, other_viewer, qtbot)
+    one.journaling.accept()
+    one.settle()
+    other.journaling.accept()
+    other.settle()
+    assert one.has_target
+    assert not other.has_target, "though nothing was done in the first one yet"
+    assert "another window" in other.heard[-1]
+    one.close()
+    other.journaling.accept()
+    other.settle()
+    assert other.has_target
+
+
+def test_journals_are_offered_though_another_folder_was_chosen_since(session, make_session, viewer, tmp_path):
+    click(session, 20, 20)
+    end(session)
+    (tmp_path / "chosen").mkdir()
+    session = make_session(viewer)
+    session.prefer(journal_folder=str(tmp_path / "chosen"))
+    session.start()
+    session.settle()
+    assert session.journaling.offer is not None
+
+
+def test_work_in_a_folder_that_is_read_only_by_now_goes_on_in_a_copy(
+    session, make_session, viewer, qtbot, monkeypatch, tmp_path
+):
+    click(session, 20, 20)
+    assert session.journaling.flush()
+    first = session.journaling.path
+    end(session)
+    before = first.read_bytes()
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    session = again(make_session, viewer, qtbot)
+    real = journal_writer._locked
+
+    def refuse(path):
+        if path == first:
+            raise OutputError("read-only")
+        return real(path)
+
+    monkeypatch.setattr(journal_writer, "_locked", refuse)
+    monkeypatch.setattr(session.journaling, "_folders", lambda _: [first.parent, elsewhere])
+    session.journaling.accept()
+    session.settle()
+    click(session, 60, 30)
+    assert session.journaling.flush()
+    assert session.journaling.path.parent == elsewhere
+    assert np.unique(replay(session.journaling.path).labels).tolist() == [0, 1, 2]
+    assert first.read_bytes() == before
+
+
+def test_what_is_still_being_undone_at_the_end_is_in_the_journal(make_session, viewer):
+    places = [(y, x) for y in range(10, 390, 20) for x in range(10, 390, 20)]
+    viewer.add_image(discs((400, 400), places), name="crowd")
+    session = make_session(viewer)
+    session.start()
+    session.settle()
+    session.automatic.run()
+    session.settle()
+    assert session.journaling.flush()
+    path = session.journaling.path
+    session.undo()
+    assert session.writing
+    session.close()
+    assert not replay(path).labels.any()

@@ -28,6 +28,7 @@ def replay(
     """Do again all that a journal says, and write the cells; a journal that was cut off is used as far as it goes."""
     from napari_cellsam.editing.exporting import cell_set_of
     from napari_cellsam.editing.journal import replay as replay_journal
+    from napari_cellsam.export.cell_set import used_labels
     from napari_cellsam.export.facts import stem_of
     from napari_cellsam.export.formats import export_cells, find_format
 
@@ -43,9 +44,11 @@ def replay(
     name = stem_of(Path(opening.name))
     cells = cell_set_of(replayed.labels, replayed.cells.values(), name, pixel_size_um=opening.pixel_size_um)
     for _, path in export_cells(cells, output, names, overwrite):
-        typer.echo(f"{len(replayed.steps)} steps, {len(replayed.cells)} cells -> {path}")
+        typer.echo(f"{len(replayed.steps)} steps, {len(used_labels(replayed.labels))} cells -> {path}")
     if steps is not None and len(replayed.steps) < steps:
         typer.echo(f"note: {journal} has only {len(replayed.steps)} steps", err=True)
+    if not replayed.summary.is_begun:
+        typer.echo(f"note: {journal} was cut off before all labels that were there at first were in it", err=True)
     n_lost = journal.stat().st_size - replayed.summary.n_bytes
     if n_lost:
         typer.echo(f"note: the last {n_lost} bytes of {journal} are of a step that was never finished", err=True)

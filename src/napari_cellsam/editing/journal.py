@@ -35,6 +35,8 @@ class JournalSummary:
         What it is of.
     n_steps
         Steps that are whole.
+    is_begun
+        Whether all that was there before is in it: a journal that was cut off before says little of its image.
     n_bytes
         Length of the part that is whole; a longer file was cut off while it was written.
     checksum
@@ -45,6 +47,7 @@ class JournalSummary:
 
     opening: Opening
     n_steps: int
+    is_begun: bool
     n_bytes: int
     checksum: int
     last: float
@@ -83,15 +86,16 @@ def summarize(path: Path) -> JournalSummary | None:
     JournalError
         If the file is no journal, or cannot be read.
     """
-    opening, n_steps, end, checksum, last = None, 0, 0, 0, 0.0
+    opening, n_steps, is_begun, end, checksum, last = None, 0, True, 0, 0, 0.0
     for content, end, checksum in _frames(path):  # noqa: B007 - the last ones count
         if isinstance(content, Opening):
             opening, last = content, content.begun
         else:
             n_steps, last = n_steps + 1, content.time
+            is_begun = content.kind != "base" or not content.edits  # what comes last of it has no pixels
     if opening is None:
         return None
-    return JournalSummary(opening, n_steps, end, checksum, last)
+    return JournalSummary(opening, n_steps, is_begun, end, checksum, last)
 
 
 def read_steps(path: Path) -> Iterator[Step]:

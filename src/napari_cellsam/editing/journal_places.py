@@ -12,7 +12,7 @@ from pathlib import Path
 from napari_cellsam.editing.journal import SUFFIX
 from napari_cellsam.settings import journals_dir
 
-__all__ = ["file_stem", "find_journals", "journal_folders", "new_journal_paths"]
+__all__ = ["earlier_folders", "file_stem", "find_journals", "journal_folders", "new_journal_paths"]
 
 _LONGEST = 120
 _MOST_BYTES = 200  # of a stem, so that numbers, endings and locks fit into the 255 that a name may have
@@ -30,6 +30,11 @@ def journal_folders(image_path: Path | None, chosen: Path | None = None) -> list
     """
     beside = image_path.parent if image_path is not None and image_path.exists() else None
     return [folder for folder in (chosen, None if chosen else beside, journals_dir()) if folder is not None]
+
+
+def earlier_folders(image_path: Path | None, chosen: Path | None = None) -> list[Path]:
+    """Return where an image's journals may have been kept so far, whatever was chosen then; as `journal_folders`."""
+    return list(dict.fromkeys([*journal_folders(image_path, chosen), *journal_folders(image_path)]))
 
 
 def find_journals(name: str, folders: list[Path]) -> list[Path]:

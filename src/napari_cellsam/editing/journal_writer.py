@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import queue
+import shutil
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterable
 from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from napari_cellsam.editing.journal import JournalSummary, summarize
 from napari_cellsam.editing.journal_format import MAGIC, Frame, Kind, Opening, frame_of, step_of
-from napari_cellsam.errors import JournalError, OutputError
+from napari_cellsam.errors import CellsamError, JournalError, OutputError
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
 
     from napari_cellsam.editing.actions import Action
 
-__all__ = ["JournalWriter", "refuse_written"]
+__all__ = ["JournalWriter", "claim"]
 
 _logger = logging.getLogger(__name__)
 
 _RETRY_S = 2.0
 _CLOSING_S = 5.0
-_AT_ONCE = 256  # frames in one write
+_AT_ONCE, _BYTES_AT_ONCE = 256, 2**22  # frames and bytes in one write
 
 if TYPE_CHECKING:
     _Taken: TypeAlias = tuple[Kind, Action, float]
@@ -48,6 +49,8 @@ class JournalWriter:
         What it is of.
     on_trouble
         Called from the writer's thread with an error when the disk refuses, and with None when all is written again.
+    lock
+        As `claim` returned it for this file, if it did.
 
     Raises
     ------
@@ -58,7 +61,11 @@ class JournalWriter:
     """
 
     def __init__(
-        self, path: Path, opening: Opening, on_trouble: Callable[[OutputError | None], None] | None = None
+        self,
+        path: Path,
+        opening: Opening,
+        on_trouble: Callable[[OutputError | None], None] | None = None,
+        lock: BaseFileLock | None = None,
     ) -> None:
         self.path = path
         self._on_trouble = on_trouble or _log_trouble
@@ -67,11 +74,12 @@ class JournalWriter:
         self._n_taken = self._n_written = self._n_pending = 0
         self._pending = bytearray()
         self._closing = threading.Event()
-        self._lock = _locked(path)
+        self._lock = lock or _locked(path)
         try:
             self._file, summary = _open(path, opening)
         except BaseException:
-            self._lock.release()
+            if lock is None:
+                self._lock.release()
             raise
         self._end, self._checksum = (0, 0) if summary is None else (summary.n_bytes, summary.checksum)
         self._first_group = 0 if summary is None else summary.n_steps  # no earlier group has a higher number
@@ -103,8 +111,10 @@ class JournalWriter:
             return self._counts.wait_for(lambda: self._n_written >= n_taken, timeout_s)
 
     def close(self) -> bool:
-        """Write what waits, and let go of the file; return whether everything is on disk."""
-        written = self.flush()
+        """Write what waits, as long as that goes on, and let go of the file; return whether everything is on disk."""
+        n_before = -1
+        while not (written := self.flush()) and self._n_written > n_before:
+            n_before = self._n_written
         self._closing.set()
         self._waiting.put(None)
         self._thread.join(_CLOSING_S)
@@ -134,6 +144,8 @@ class JournalWriter:
     def _gather(self, *, wait: bool) -> None:
         """Take in what waits; wait for the first of it if that is wanted."""
         for number in range(_AT_ONCE):
+            if len(self._pending) >= _BYTES_AT_ONCE:
+                return
             try:
                 taken = self._waiting.get(block=wait and number == 0)
             except queue.Empty:
@@ -207,17 +219,51 @@ def _put_aside(file: FileIO, path: Path, end: int) -> None:
     _logger.warning("the journal %s was cut off at byte %d; what came after is in %s", path, end, aside)
 
 
-def refuse_written(path: Path) -> None:
-    """Refuse a journal that is being written, by this program or another one.
+def claim(path: Path, copies: Iterable[Path] = ()) -> tuple[Path, BaseFileLock]:
+    """Take a journal to go on with it, so that nobody else does; where it cannot be written, a copy of it.
+
+    Parameters
+    ----------
+    path
+        The journal.
+    copies
+        Where a copy may be: places at which there is nothing, the best one first.
+
+    Returns
+    -------
+    path, lock
+        What is gone on with, for `JournalWriter`, which lets go of it.
 
     Raises
     ------
     JournalError
-        If it is.
+        If it is being written, by this program or another one.
+    OutputError
+        If neither it nor a copy can be written.
     """
-    if _lock_file(path).exists():
-        with suppress(OutputError):  # nobody of us can write there
-            _locked(path).release()
+    last: CellsamError
+    try:
+        lock = _locked(path)
+        if os.access(path, os.W_OK):
+            return path, lock
+        lock.release()
+        last = _refused(path, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
+    except OutputError as error:
+        last = error
+    for place in copies:
+        try:
+            lock = _locked(place)
+        except (JournalError, OutputError) as error:
+            last = error
+            continue
+        try:
+            shutil.copyfile(path, place)
+        except OSError as error:
+            lock.release()
+            last = _refused(place, error)
+            continue
+        return place, lock
+    raise last
 
 
 def _lock_file(path: Path) -> Path:
@@ -228,7 +274,7 @@ def _locked(path: Path) -> BaseFileLock:
     """Return a lock on a journal."""
     from filelock import FileLock, Timeout
 
-    lock = FileLock(_lock_file(path))
+    lock = FileLock(_lock_file(path), thread_local=False)  # it is not let go of where it was taken
     try:
         lock.acquire(blocking=False)
     except Timeout as error:

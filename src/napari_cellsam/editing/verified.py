@@ -117,6 +117,11 @@ class VerifiedRegions:
         corner = (region[0].start, region[1].start)
         return Mark.of(plane, corner, changing, verified=verified) if changing.any() else None
 
+    def marks(self) -> tuple[Mark, ...]:
+        """Return what marks all that is verified, from nothing."""
+        verified = ((plane, there) for plane, there in self._planes.items() if there.any())
+        return tuple(Mark.of(plane, (0, 0), there, verified=True) for plane, there in verified)
+
     def apply(self, marks: Iterable[Mark]) -> None:
         """Mark pixels."""
         for mark in marks:

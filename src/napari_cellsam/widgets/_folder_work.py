@@ -225,8 +225,8 @@ class FolderWork:
             session.say(f"There is no journal of this image; its cells are those of {file.name}.")
 
         def refused(error: CellsamError) -> None:
-            aside = self._save_aside(path)
-            session.say(f"{error}. That file stays as it is; new cells are saved as {aside}.", "warning")
+            self._save_aside(path)
+            session.say(f"{error}. That file stays as it is; new cells are saved in another one.", "warning")
 
         session.jobs.submit(
             lambda call, report: read_cells(file),  # noqa: ARG005 - as long as a file takes to read
@@ -236,12 +236,10 @@ class FolderWork:
             whole=True,
         )
 
-    def _save_aside(self, path: Path) -> str:
-        """Leave the file of cells that were not brought back alone; return the name of the one that is written."""
-        aside = free_cells_file(path, self._paths)
+    def _save_aside(self, path: Path) -> None:
+        """Leave the file of cells that were not brought back alone, and save new ones beside it."""
         if self.current == path:
-            self._into = aside
-        return aside.name
+            self._into = free_cells_file(path, self._paths)
 
     def _look_back(self) -> None:
         """Look at the image of the folder again, and its labels, if another one is looked at."""

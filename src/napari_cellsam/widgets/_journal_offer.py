@@ -56,7 +56,7 @@ def matching(path: Path, shape: tuple[int, ...], look_at: Callable[[Plane], Look
     """Return a journal if it is of the image, and something was done."""
     try:
         summary = summarize(path)
-        if summary is None or summary.n_steps == 0 or summary.opening.shape != shape:
+        if summary is None or summary.n_steps == 0 or not summary.is_begun or summary.opening.shape != shape:
             return None
         if not look_at(summary.opening.plane).is_of(summary.opening):
             return None

@@ -5,23 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from psygnal import Signal as Event
 from qtpy.QtCore import QObject, Qt, Signal
 
+from napari_cellsam.editing.actions import Action
 from napari_cellsam.editing.journal import Replayed, replay
 from napari_cellsam.editing.journal_format import Opening
-from napari_cellsam.editing.journal_places import find_journals, journal_folders
-from napari_cellsam.editing.journal_writer import refuse_written
+from napari_cellsam.editing.journal_places import earlier_folders, find_journals, journal_folders, new_journal_paths
+from napari_cellsam.editing.journal_writer import claim
 from napari_cellsam.editing.records import RecordChange
 from napari_cellsam.errors import CellsamError
 from napari_cellsam.widgets._journal_keeper import JournalKeeper
 from napari_cellsam.widgets._journal_offer import Look, Offer, matching
 
 if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
     from napari_cellsam.editing.edits import Plane
     from napari_cellsam.service.transport import Call
     from napari_cellsam.types import Image
@@ -31,6 +35,8 @@ if TYPE_CHECKING:
     from napari_cellsam.widgets._ledgers import Ledgers
     from napari_cellsam.widgets._session import Session
     from napari_cellsam.widgets._source import ImageSource
+
+    Claimed: TypeAlias = tuple[Path, BaseFileLock]
 
 __all__ = ["Journaling", "Offer"]
 
@@ -69,7 +75,7 @@ class Journaling:
         self._keepers: dict[Ledger, JournalKeeper] = {}
         self._sources: dict[Ledger, ImageSource] = {}  # the images that they are of, also while others are looked at
         self._troubles: dict[Ledger, CellsamError] = {}
-        self._continued: Path | None = None
+        self._continued: Claimed | None = None
         self._voice = _Voice()
         self._voice.trouble.connect(self._on_trouble, Qt.ConnectionType.QueuedConnection)
         ledgers.began.connect(self._on_began)
@@ -97,7 +103,8 @@ class Journaling:
         source = self._session.source
         if source is None:
             return
-        name, folders, shape = source.file_name, self._folders(source), source.shape
+        name, shape = source.file_name, source.shape
+        folders = earlier_folders(source.path, self._chosen_folder)
 
         def look_at(plane: Plane) -> Look:  # only where there is a journal: planes may be thousands
             return Look(source.reader(plane), source.namer(plane))
@@ -124,16 +131,24 @@ class Journaling:
         if offer is None or source is None:
             return
         self._set(None)
+        name, folders = source.file_name, [f for f in self._folders(source) if f != offer.path.parent]
 
-        def work(call: Call, report: Report) -> tuple[Replayed, int]:  # noqa: ARG001 - as long as a file takes to read
-            refuse_written(offer.path)
-            replayed = replay(offer.path)
-            return replayed, _highest(replayed)
+        def work(call: Call, report: Report) -> tuple[Claimed, Replayed, int]:  # noqa: ARG001 - as long as a file takes
+            copies = (path for folder in folders for path in islice(new_journal_paths(name, folder), 1))
+            claimed = claim(offer.path, copies)
+            try:
+                replayed = replay(claimed[0])
+                return claimed, replayed, _highest(replayed)
+            except BaseException:
+                claimed[1].release()
+                raise
 
-        def done(made: tuple[Replayed, int]) -> None:
+        def done(made: tuple[Claimed, Replayed, int]) -> None:
             if self._session.source is source:
-                self._continue(offer, *made)
+                self._continue(*made)
                 then()
+            else:
+                made[0][1].release()
 
         def refused(error: CellsamError) -> None:
             if self._session.source is source:
@@ -162,14 +177,15 @@ class Journaling:
 
     def _begin(self, ledger: Ledger, source: ImageSource, *, empty: bool = False) -> None:
         """Keep the journal of an image's labels from the first step on."""
-        path, self._continued = self._continued, None
+        claimed, self._continued = self._continued, None
         keeper = JournalKeeper(
             source.file_name,
             self._folders(source),
             _opening(source, ledger, self._session),
             None if empty else ledger.target.layer.data,
+            _known(ledger),
             partial(self._voice.trouble.emit, ledger),
-            path,
+            claimed,
         )
         self._keepers[ledger], self._sources[ledger] = keeper, source
         ledger.did.connect(keeper.add)
@@ -187,10 +203,11 @@ class Journaling:
         self._troubles.pop(ledger, None)
         if keeper is not None:
             ledger.did.disconnect(keeper.add)
-            keeper.close()
+            if not keeper.close():
+                self._session.say("The last steps are in no journal: it could not be written.", "error")
 
-    def _continue(self, offer: Offer, replayed: Replayed, highest: int) -> None:
-        self._continued = offer.path
+    def _continue(self, claimed: Claimed, replayed: Replayed, highest: int) -> None:
+        self._continued = claimed
         ledger = self._ledgers.add(replayed.labels)
         ledger.target.know_highest(highest)
         ledger.cells.apply(RecordChange(None, record) for record in replayed.cells.values())
@@ -202,9 +219,13 @@ class Journaling:
         self._session.say(f"Continued where it ended: {len(ledger.history)} steps, which can be undone.")
         self._session.changed.emit()
 
-    def _folders(self, source: ImageSource) -> list[Path]:
+    @property
+    def _chosen_folder(self) -> Path | None:
         chosen = self._session.preferences.journal_folder
-        return journal_folders(source.path, Path(chosen).expanduser() if chosen else None)
+        return Path(chosen).expanduser() if chosen else None
+
+    def _folders(self, source: ImageSource) -> list[Path]:
+        return journal_folders(source.path, self._chosen_folder)
 
     def _found(self, offer: Offer | None) -> None:
         self._set(offer)
@@ -251,6 +272,12 @@ def _opening(source: ImageSource, ledger: Ledger, session: Session) -> Callable[
         )
 
     return opening
+
+
+def _known(ledger: Ledger) -> Action:
+    """Return what is known of labels, beside their pixels."""
+    changes = tuple(RecordChange(None, record) for record in ledger.cells)
+    return Action("what was known of them", (), changes, None, ledger.verified.marks())
 
 
 def _highest(replayed: Replayed) -> int:
