@@ -62,6 +62,20 @@ def test_a_slanted_line_leaves_no_bridge():
     assert set(np.unique(after)) == {1, 2}
 
 
+def test_pixels_at_a_corner_of_a_cell_that_is_cut_become_no_cells():
+    crop = np.zeros((30, 40), np.uint16)
+    crop[5:25, 5:25] = 1
+    crop[4, 25] = 1  # at a corner, beside the right half
+    crop[28:30, 36:40] = 1  # a piece that was apart before
+    cut = corrections.split_at_line(crop, 1, [(0, 13), (29, 13)], [2, 3, 4])
+    assert np.unique(cut).tolist() == [0, 1, 2]
+    assert (cut[5:25, 15:25] == cut[4, 25]).all()
+    assert (cut[28:30, 36:40] == 1).all()
+    assert (cut[5:25, 5:12] == 2).all()
+    covered = corrections.split_at_line(crop, 1, [(29, 5), (4, 25)], [2, 3, 4])
+    assert np.unique(covered).tolist() == [0, 1, 2], "also where the line covers the pixel at the corner"
+
+
 def test_a_line_that_bends_may_make_several_pieces():
     before = np.ones((3, 20), np.uint32)
     after = corrections.split_at_line(before, 1, [(-1, 5), (3, 5), (3, 12), (-1, 12)], [2, 3])

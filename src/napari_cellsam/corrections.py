@@ -69,7 +69,8 @@ def merge(crop: Labels, labels: Sequence[int]) -> Labels:
 def split_at_line(crop: Labels, label: int, line_yx: ArrayLike, new_labels: Sequence[int]) -> Labels:
     """Return the crop with a cell cut along a line.
 
-    The largest piece keeps the number. Pixels on the line go to the nearest piece.
+    The largest piece keeps the number, as does what was apart before. Pixels on the line, and at corners alone, go to
+    the nearest piece.
 
     Parameters
     ----------
@@ -94,16 +95,19 @@ def split_at_line(crop: Labels, label: int, line_yx: ArrayLike, new_labels: Sequ
     if line.ndim != 2 or line.shape[1] != 2 or len(line) < 2 or not np.isfinite(line).all():
         raise OptionError(f"got a line of shape {line.shape}; expected two or more points (y, x)")
     inside = _pixels(crop, label)
+    whole, together = ndimage.label(inside)[0], ndimage.label(inside, _CORNERS)[0]
     pieces, n_pieces = ndimage.label(inside & ~_drawn(line, crop.shape))  # edges: a slanted line has no gaps then
-    _, n_before = ndimage.label(inside)
-    if n_pieces < 2 or n_pieces <= n_before:
+    sizes, origins = np.bincount(pieces.ravel()), np.zeros(n_pieces + 1, int)
+    origins[pieces] = np.where(pieces, whole, 0)
+    parted = np.flatnonzero(np.bincount(origins[1:]) > 1)  # a cell may have had several pieces before
+    if len(parted) == 0:
         raise OptionError(f"the line does not part cell {label}; draw it from one side of the cell to the other")
-    sizes = np.bincount(pieces.ravel(), minlength=n_pieces + 1)[1:]
-    largest_first = 1 + np.argsort(-sizes, kind="stable")
+    apart = inside & ~np.isin(together, together[np.isin(whole, parted)])
     numbers = np.zeros(n_pieces + 1, crop.dtype)
+    largest_first = sorted(np.flatnonzero(np.isin(origins, parted)), key=lambda piece: -sizes[piece])
     for piece, number in zip(largest_first, (label, *new_labels), strict=False):
         numbers[piece] = number
-    return _nearest(crop, inside, numbers[pieces])
+    return _nearest(crop, inside, np.where(apart, crop, numbers[pieces]))
 
 
 def split_at_points(

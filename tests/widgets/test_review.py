@@ -75,6 +75,18 @@ def test_the_camera_moves_to_the_cell_and_a_frame_is_around_it(found, review):
     assert found.viewer.layers.selection.active.name == "discs"
 
 
+def test_cells_of_which_nothing_is_known_count_too(session):
+    mine = np.zeros((100, 110), np.uint32)
+    mine[5:15, 5:15], mine[30:40, 30:40], mine[60:70, 60:70] = 1, 2, 3
+    session.use_labels(session.viewer.add_labels(mine, name="mine"))
+    session.settle()
+    review = Review(session)
+    start(session, review)
+    review.accept()
+    assert (review.count.n_reviewed, review.count.n_cells, review.count.n_left) == (1, 3, 2)
+    review.close()
+
+
 def test_a_cell_that_is_too_small_on_the_screen_is_magnified_once(found, review):
     camera = getattr(found.viewer, "scene", found.viewer).camera
     camera.zoom = 0.05

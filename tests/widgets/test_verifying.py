@@ -122,3 +122,18 @@ def test_it_is_in_the_journal(session, verifying):
     verifying.verify_image()
     assert session.journaling.flush()
     assert replay(session.journaling.path).verified.all()
+
+
+def test_cells_of_another_tool_are_reviewed_too_and_those_mostly_outside_are_not(session, verifying):
+    mine = np.zeros((100, 110), np.uint32)
+    mine[10:20, 10:20], mine[45:65, 30:40], mine[48:80, 60:70], mine[90:99, 90:99] = 4, 5, 6, 7
+    layer = session.viewer.add_labels(mine, name="mine")
+    session.use_labels(layer)
+    session.settle()
+    verifying.mark(Region((0, 0, 55, 110)), verified=True)
+    assert {record.label for record in session.cells if record.reviewed} == {4, 5}, "6 goes on far beyond it"
+    verifying.verify_image()
+    assert {record.label for record in session.cells if record.reviewed} == {4, 5, 6, 7}
+    session.undo()
+    session.undo()
+    assert len(session.cells) == 0

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Correcting"]
 
+_HIGHEST = 2**32 - 1  # number of a cell that edits can hold
 _MOST_PIECES = 8  # of a cell that is cut
 
 
@@ -222,11 +223,13 @@ class Correcting:
             if not (crop == label).any():  # it was deleted meanwhile
                 return crop
             window = slice(corner[0], corner[0] + crop.shape[0]), slice(corner[1], corner[1] + crop.shape[1])
-            return place(erase(crop, label), inside_of(answers[label][1], window), label)
+            outlined = place(erase(crop, label), inside_of(answers[label][1], window), label)
+            return outlined if (outlined == label).any() else crop  # all of the answer lies on other cells
 
         def then(record: CellRecord) -> CellRecord:
             prompt, mask = answers[record.label]
-            return replace(record, origin="prompted", predicted_iou=mask.score, prompts=(*record.prompts, prompt))
+            prompts = (*record.prompts, prompt)
+            return replace(record, origin="prompted", predicted_iou=mask.score, prompts=prompts, reviewed=False)
 
         title = f"outline {len(windows)} cells anew"
         self._rewriting.write_each(title, verb, windows, plane=plane, then=then)
@@ -273,12 +276,13 @@ class Correcting:
         labels = np.array([target.at(plane, round(y), round(x)) for y, x in places])
         if not labels.any():
             raise OptionError("The line lies over no cell; draw it across one.")
-        most = np.bincount(labels[labels > 0]).argmax()
+        there, counts = np.unique(labels[labels > 0], return_counts=True)
+        most = there[counts.argmax()]
         y, x = places[int(np.flatnonzero(labels == most)[0])]
         return float(y), float(x)
 
     def _free_numbers(self) -> list[int]:
         """Return numbers that no cell has, as many as a layer of small numbers has left."""
         target = self._session.target
-        first, most = target.take_number(), int(np.iinfo(target.layer.data.dtype).max)
+        first, most = target.take_number(), min(int(np.iinfo(target.layer.data.dtype).max), _HIGHEST)
         return [number for number in range(first, first + _MOST_PIECES) if number <= most]

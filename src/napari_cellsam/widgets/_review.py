@@ -75,8 +75,10 @@ class Review:
     def count(self) -> Reviewed:
         """How far the review is."""
         cells = list(self._session.cells) if self._session.has_target else []
-        n_left = sum(self._is_open(entry) for entry in self._entries) if self._is_here() else 0
-        return Reviewed(sum(record.reviewed for record in cells), len(cells), n_left, per_minute(self._times))
+        known = [(entry, self._record(entry)) for entry in self._entries] if self._is_here() else []
+        n_left = sum(record is not None and self._filter.lets(entry.measure, record) for entry, record in known)
+        n_cells = len(cells) + sum(r is not None and self._session.cells.get(*e.key) is None for e, r in known)
+        return Reviewed(sum(record.reviewed for record in cells), n_cells, n_left, per_minute(self._times))
 
     def start(self) -> None:
         """Look at all cells, in another thread, and show the most doubtful one.
@@ -161,8 +163,7 @@ class Review:
         for entry in self._entries:
             record = self._record(entry)
             if record is not None and not record.reviewed and self._filter.lets(entry.measure, record):
-                old = self._session.cells.get(entry.plane, entry.measure.label)
-                changes.append(RecordChange(old, replace(record, reviewed=True)))
+                changes.append(RecordChange(self._session.cells.get(*entry.key), replace(record, reviewed=True)))
         if changes:
             self._session.apply(Action(f"accept {len(changes)} cells", (), tuple(changes)))
         self._session.say(f"{len(changes)} cells were accepted.")

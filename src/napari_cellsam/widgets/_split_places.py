@@ -22,7 +22,7 @@ def landscape(masks: Sequence[Mask], shape: tuple[int, ...], corner: Corner) -> 
     for mask in masks:
         top, left = (int(n) for n in np.array(mask.corner) - corner)
         height, width = mask.crop.shape
-        rows, columns = slice(max(top, 0), top + height), slice(max(left, 0), left + width)
+        rows, columns = (slice(max(start, 0), max(start + n, 0)) for start, n in ((top, height), (left, width)))
         part = np.asarray(mask.probability, float)[max(-top, 0) :, max(-left, 0) :]
         there = result[rows, columns]
         there[...] = np.maximum(there, part[: there.shape[0], : there.shape[1]])

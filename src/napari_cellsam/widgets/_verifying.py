@@ -11,9 +11,9 @@ from psygnal import Signal
 
 from napari_cellsam.editing.actions import Action
 from napari_cellsam.editing.edits import Plane
-from napari_cellsam.editing.records import RecordChange
+from napari_cellsam.editing.records import CellRecord, RecordChange
 from napari_cellsam.errors import CellsamError
-from napari_cellsam.widgets._extent import Window
+from napari_cellsam.widgets._extent import Window, window_around
 from napari_cellsam.widgets._layers import same_layer
 from napari_cellsam.widgets._search_region import Region
 
@@ -27,13 +27,16 @@ __all__ = ["Verifying"]
 
 _COLOUR = (0.2, 0.8, 0.4, 1.0)
 _OPACITY = 0.18
+_AROUND_PX = 256  # in which cells at the border of a region are seen whole
 
 
 class Verifying:
     """Marks regions of the plane that is shown, one step of the history each, and shows what is marked.
 
-    In a verified region what is no cell is background; outside of it, that is unknown. Cells whose middle lies in a
-    region that is verified count as reviewed. ``changed`` is emitted when the picture of it is shown or hidden.
+    In a verified region what is no cell is background; outside of it, that is unknown. Cells of which at least half
+    lies in a region that is verified count as reviewed.
+
+    ``changed`` is emitted when the picture of it is shown or hidden.
     """
 
     changed = Signal()
@@ -110,16 +113,27 @@ class Verifying:
         self._remove()
 
     def _labels_in(self, plane: Plane, window: Window, inside: NDArray[np.bool_]) -> Iterable[int]:
-        """Return the cells in a region; of a whole plane all that are known, without a look at each pixel."""
-        if inside.shape == self._session.target.shape and inside.all():
-            return [record.label for record in self._session.cells if record.plane == plane]
-        return map(int, np.unique(self._session.target.read(plane, window)[inside]))
+        """Return the cells in a region, or most of them in it."""
+        target = self._session.target
+        if inside.shape == target.shape and inside.all():
+            return _areas(target.read(plane, window))
+        rows, columns = (slice(part.start - _AROUND_PX, part.stop + _AROUND_PX) for part in window)
+        around = window_around(target.shape, (rows, columns))
+        labels = target.read(plane, around)
+        (top, left), (height, width) = (w.start - a.start for w, a in zip(window, around, strict=True)), inside.shape
+        within = _areas(np.where(inside, labels[top : top + height, left : left + width], 0))
+        areas = _areas(labels)
+        return [label for label, area in within.items() if 2 * area >= areas[label]]
 
     def _reviewed(self, labels: Iterable[int]) -> tuple[RecordChange, ...]:
         """Return how cells become reviewed that a person says are right."""
         cells, plane = self._session.cells, self._session.plane
-        records = (cells.get(plane, label) for label in labels if label)
-        return tuple(RecordChange(r, replace(r, reviewed=True)) for r in records if r is not None and not r.reviewed)
+        pairs = ((cells.get(plane, label), CellRecord(label, plane)) for label in labels)
+        return tuple(
+            RecordChange(old, replace(old or new, reviewed=True))
+            for old, new in pairs
+            if old is None or not old.reviewed
+        )
 
     def _marked(self) -> NDArray[np.bool_]:
         """Return the verified pixels of the plane that is shown."""
@@ -169,3 +183,14 @@ class Verifying:
         if self._layer is not None and same_layer(event.value, self._layer):
             self._layer, self._on = None, False
             self.changed.emit()
+
+
+def _areas(labels: NDArray[np.integer[Any]]) -> dict[int, int]:
+    """Return how many pixels each cell has."""
+    if int(labels.max(initial=0)) > 4 * labels.size + 1024:  # a table of all numbers would be larger than the image
+        numbers, areas = np.unique(labels, return_counts=True)
+    else:
+        table = np.bincount(labels.ravel())
+        numbers = np.flatnonzero(table)
+        areas = table[numbers]
+    return {number: area for number, area in zip(numbers.tolist(), areas.tolist(), strict=True) if number}
