@@ -9,6 +9,7 @@ import pytest
 from tifffile import imwrite
 
 from napari_cellsam.cli import main
+from napari_cellsam.data.read import read_image
 from napari_cellsam.data.retraining.retraining_set import RetrainingSet
 from napari_cellsam.editing.actions import Action
 from napari_cellsam.editing.edits import edit_between
@@ -48,20 +49,20 @@ def folder(tmp_path):
     return tmp_path / "set"
 
 
-def edited(plane, shape=(30, 40)):
+def edited(plane, shape=(30, 40), *, reviewed=True):
     """Return steps that make cells 1 (found) and 2 (prompted) and verify the upper rows."""
     nothing = np.zeros((10, 10), np.uint32)
     edits = tuple(edit_between(plane, (2, x), nothing, nothing + label) for label, x in ((1, 2), (2, 20)))
     changes = (
-        RecordChange(None, CellRecord(1, plane, "automatic", 0.9, 0.8)),
+        RecordChange(None, CellRecord(1, plane, "automatic", 0.9, 0.8, reviewed=reviewed)),
         RecordChange(None, CellRecord(2, plane, "prompted", None, 0.7)),
     )
     return Action("work", edits, changes, marks=(Mark.of(plane, (0, 0), np.ones((15, 40), bool), verified=True),))
 
 
-def write_journal(path, shape, plane=()):
-    writer = JournalWriter(path, Opening(name="a.tif", shape=shape, dtype="uint32"))
-    writer.add("do", edited(plane))
+def write_journal(path, shape, plane=(), *, reviewed=True, image_id=None):
+    writer = JournalWriter(path, Opening(name="a.tif", shape=shape, dtype="uint32", image_id=image_id))
+    writer.add("do", edited(plane, reviewed=reviewed))
     writer.close()
     return path
 
@@ -107,6 +108,27 @@ def test_a_journal_brings_its_region_and_where_cells_came_from(folder, image, tm
     (picture,) = opened.pictures()
     assert picture.verified[:15].all() and not picture.verified[15:].any()
     assert [(c.label, c.origin) for c in opened.cells(opened.entries[0])] == [(1, "automatic"), (2, "prompted")]
+
+
+def test_a_cell_that_a_model_wrote_into_the_region_later_is_not_certain(folder, image, tmp_path):
+    journal = write_journal(tmp_path / "a.tif.cellsam", (30, 40), reviewed=False)
+    ended(0, "add", folder, image, journal)
+    (picture,) = RetrainingSet.open(folder).pictures()
+    assert not picture.verified[2:12, 2:12].any()
+    assert picture.verified[2:12, 20:30].all()
+    ended(0, "add", folder, image, journal, "--all-verified")
+    assert RetrainingSet.open(folder).pictures()[0].verified.all(), "the user says so"
+
+
+def test_the_journal_of_another_image_is_refused(folder, image, tmp_path, capsys):
+    journal = write_journal(tmp_path / "a.tif.cellsam", (30, 40), image_id="of something else")
+    ended(0, "add", folder, image, journal)  # called alike: other channels were chosen in napari
+    other = image.with_name("b.tif")
+    other.write_bytes(image.read_bytes())
+    ended(1, "add", folder, other, journal)
+    assert "is the journal of 'a.tif', which is not 'b.tif'" in capsys.readouterr().err
+    same = write_journal(tmp_path / "same.cellsam", (30, 40), image_id=read_image(image).image_id)
+    ended(0, "add", folder, other, same)
 
 
 def test_a_plane_of_a_stack_is_added_with_the_group_of_its_file(folder, tmp_path):

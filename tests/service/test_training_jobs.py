@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import weakref
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -197,7 +198,9 @@ def request_of(*lessons: LessonData) -> TrainModel:
 
 
 def test_pictures_come_back_as_they_were():
-    [picture] = lessons_of(request_of(lesson_data(TRAIN[0])), Limits()).train
+    sent = replace(TRAIN[0], corner=(64, 128), whole=(4096, 4096))
+    [picture] = lessons_of(request_of(lesson_data(sent)), Limits()).train
+    assert (picture.corner, picture.whole_shape) == ((64, 128), (4096, 4096))
     assert picture.image.image_id == TRAIN[0].image.image_id
     assert np.array_equal(picture.labels, TRAIN[0].labels)
     assert np.array_equal(picture.verified, TRAIN[0].verified)

@@ -127,6 +127,24 @@ def test_what_is_held_out_of_one_plane_is_learned_from_no_other():
         assert (known_labels(plane)[held_out] == -1).all()
 
 
+def test_parts_of_a_large_image_have_one_line_in_the_whole_of_it():
+    whole = rows_of_squares(2, 40)
+    height, width = whole.labels.shape
+    parts = []
+    for left, right in ((0, width // 2), (width // 4, 3 * width // 4), (width // 2, width)):
+        columns = np.s_[:, left:right]
+        part = picture_of(whole.labels[columns])
+        parts.append(replace(part, group="large.tif", corner=(0, left), whole=(height, width)))
+    lessons = with_judges(Lessons(tuple(parts)))
+    held_out, learned = np.zeros((height, width), bool), np.zeros((height, width), bool)
+    for pixels, pictures in ((held_out, lessons.val), (learned, lessons.train)):
+        for picture in pictures:
+            left = picture.corner[1]
+            pixels[:, left : left + picture.labels.shape[1]] |= known_labels(picture) > 0
+    assert held_out.any() and learned.any()
+    assert not (held_out & learned).any()
+
+
 def test_without_a_verified_cell_there_is_nothing_to_learn():
     unverified = picture_of([[1, 1]], [[0, 1]])
     with pytest.raises(DatasetError, match=r"no cell to learn from in 1 pictures .* Verify some cells"):

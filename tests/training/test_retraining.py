@@ -57,6 +57,17 @@ def test_the_new_model_is_registered_with_where_it_comes_from(parent, lessons):
     assert load_model("mine-1", "cpu", "fp32").segment(lessons.val[0].image).labels.shape == (128, 128)
 
 
+def test_pictures_that_a_parent_learned_from_judge_nothing_unnoticed(parent, lessons):
+    first = run_steps(retrain_steps(task_of(parent, lessons)))
+    assert first.n_judges_known == 0
+    assert set(first.images) == {picture.image.image_id for picture in lessons.train}
+    exchanged = Lessons(lessons.val, lessons.train)
+    second = run_steps(retrain_steps(replace(task_of(parent, exchanged), parent="mine-1", name="mine-2")))
+    assert second.n_judges_known == len(lessons.train)
+    assert set(second.images) == {picture.image.image_id for picture in (*lessons.train, *lessons.val)}
+    assert find_model("mine-2").training == second
+
+
 def test_only_the_curves_are_left_behind(parent, lessons):
     run_steps(retrain_steps(task_of(parent, lessons)))
     left = [path.name for path in (training_dir() / "mine-1").iterdir() if path.is_file()]

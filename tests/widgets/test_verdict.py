@@ -30,6 +30,7 @@ def with_clicks(before, after, *, detector=True):
         (with_clicks(0.8, 0.8), "no better"),
         (with_clicks(0.7, 0.8, detector=False), "better"),
         (with_clicks(math.nan, math.nan), "no better"),
+        (replace(record_of(), n_judges_known=1), "known"),
     ],
 )
 def test_f1_decides_then_the_click_and_nothing_where_there_are_few_cells(record, verdict):
@@ -37,6 +38,7 @@ def test_f1_decides_then_the_click_and_nothing_where_there_are_few_cells(record,
 
 
 def test_the_verdict_is_a_sentence():
+    assert "learned from 2 of the pictures that judge" in verdict_text(replace(record_of(), n_judges_known=2))
     assert verdict_text(record_of()) == "The new model is better on 12 held-out cells."
     assert verdict_text(record_of((1, 0, 0), (1, 0, 0))).startswith("Too few held-out cells (1) to tell")
 

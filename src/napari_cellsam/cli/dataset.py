@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from napari_cellsam.data.retraining.retraining_set import AddResult, RetrainingSet
     from napari_cellsam.editing.records import CellRecord, Origin
     from napari_cellsam.export.cell_set import CellFacts
+    from napari_cellsam.types import Image
 
 __all__ = ["dataset"]
 
@@ -58,6 +59,7 @@ def add(  # noqa: PLR0913 - each argument is an option of the command
         raise typer.BadParameter("give either --verified or --all-verified")
     where = parse_plane(plane or [])
     picture = read_image(image, nuclear=nuclear, cell=cell, plane=where or None, scene=scene)
+    _refuse_journal_of_another(labels, image.name, picture)
     cells, known, records = _read_cells(labels, tuple(where.values()), picture.shape)
     region = _verified(verified, known, all_verified, picture.shape)
     parts = ([f"scene={scene}"] if scene else []) + [f"{axis}={index}" for axis, index in where.items()]
@@ -92,6 +94,19 @@ def _split(text: str | None) -> Split | None:
     if text == "val":
         return "val"
     raise typer.BadParameter(f"got --split {text!r}; expected train or val")
+
+
+def _refuse_journal_of_another(path: Path, name: str, image: Image) -> None:
+    """Refuse a journal whose image is called otherwise and shows something else; other channels alone are no reason."""
+    from napari_cellsam.editing.journal import SUFFIX, summarize
+
+    summary = summarize(path) if path.suffix == SUFFIX else None
+    if summary is None or summary.opening.image_id in (None, image.image_id) or summary.opening.name == name:
+        return
+    raise DatasetError(
+        f"{path} is the journal of {summary.opening.name!r}, which is not {name!r}. If both are of one image, "
+        "write its cells with `napari-cellsam replay`, and add those"
+    )
 
 
 def _read_cells(

@@ -90,6 +90,9 @@ def _show(record: TrainingRecord) -> None:
     typer.echo(f"F1 at IoU 0.6: {before.f1:.3f} before, {after.f1:.3f} after")
     typer.echo(f"IoU after one click: {before.click_iou:.3f} before, {after.click_iou:.3f} after")
     typer.echo(f"outlines: {record.outlines}")
+    if record.n_judges_known:
+        told = f"note: earlier models have learned from {record.n_judges_known} of the pictures that judge"
+        typer.echo(f"{told}, so these figures say little", err=True)
     if not record.is_better:
         typer.echo("the new model is no better; correct more images, or train longer", err=True)
 

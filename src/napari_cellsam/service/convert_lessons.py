@@ -31,6 +31,8 @@ def lesson_data(picture: RetrainingPicture) -> LessonData:
         verified=pack_bits(picture.verified),
         name=picture.name,
         group=picture.group,
+        corner=picture.corner,
+        whole=picture.whole,
     )
 
 
@@ -85,4 +87,5 @@ def _picture(lesson: LessonData, limits: Limits, budget: _Budget) -> RetrainingP
             f"an image of {image.shape}"
         )
     budget.n_bytes -= image.pixels.nbytes + labels.nbytes + verified.nbytes
-    return RetrainingPicture(image, np.asarray(labels), verified, lesson.name, lesson.group)
+    place = lesson.corner, lesson.whole
+    return RetrainingPicture(image, np.asarray(labels), verified, lesson.name, lesson.group, *place)

@@ -147,37 +147,52 @@ def _divided(
     """Return what is learned of each picture, and what is held out: all beyond a line of its group."""
     groups: dict[Hashable, list[RetrainingPicture]] = {}
     for picture in pictures:
-        groups.setdefault((picture.group, picture.labels.shape), []).append(picture)
-    beyond = {key: _held_out(group) for key, group in groups.items()}
-    return [_parts(picture, beyond[picture.group, picture.labels.shape]) for picture in pictures]
+        groups.setdefault((picture.group, picture.whole_shape), []).append(picture)
+    lines = {key: _held_out(group) for key, group in groups.items()}
+    return [_parts(picture, lines[picture.group, picture.whole_shape]) for picture in pictures]
 
 
-def _held_out(pictures: Sequence[RetrainingPicture]) -> NDArray[np.bool_] | None:
-    """Return what is held out of pictures of one shape: all beyond a line across their longer side.
+@dataclass(frozen=True)
+class _Line:
+    """A line across images: what lies at and behind a row (axis 0) or column (axis 1) of the whole image."""
+
+    axis: int
+    place: int
+
+    def beyond(self, picture: RetrainingPicture) -> NDArray[np.bool_]:
+        """Return the pixels ``(Y, X)`` of a part of an image that lie beyond."""
+        places = picture.corner[self.axis] + np.arange(picture.labels.shape[self.axis])
+        return np.broadcast_to(np.expand_dims(places >= self.place, 1 - self.axis), picture.labels.shape)
+
+
+def _held_out(pictures: Sequence[RetrainingPicture]) -> _Line | None:
+    """Return beyond which line parts of images of one shape are held out: one across the longer side.
 
     The line is across the shorter one where that does not part the cells; None if neither does.
     """
     from scipy import ndimage
 
-    shape = pictures[0].labels.shape
-    boxes = [box for each in pictures for box in ndimage.find_objects(np.maximum(known_labels(each), 0))]
-    if len(boxes) < _LEAST_CELLS:
+    starts = [
+        [part.start + first for part, first in zip(box, picture.corner, strict=True)]
+        for picture in pictures
+        for box in ndimage.find_objects(np.maximum(known_labels(picture), 0))
+    ]
+    if len(starts) < _LEAST_CELLS:
         return None
+    shape = pictures[0].whole_shape
     for axis in sorted((0, 1), key=lambda axis: -shape[axis]):
-        line = _line(sorted(box[axis].start for box in boxes), shape[axis])
-        beyond = np.broadcast_to(np.expand_dims(np.arange(shape[axis]) >= line, 1 - axis), shape)
-        parts = [_parts(picture, beyond) for picture in pictures]
+        line = _Line(axis, _line(sorted(start[axis] for start in starts), shape[axis]))
+        parts = [_parts(picture, line) for picture in pictures]
         if n_known_cells([learned for learned, _ in parts]) and any(judge for _, judge in parts):
-            return beyond
+            return line
     return None
 
 
-def _parts(
-    picture: RetrainingPicture, beyond: NDArray[np.bool_] | None
-) -> tuple[RetrainingPicture, RetrainingPicture | None]:
+def _parts(picture: RetrainingPicture, line: _Line | None) -> tuple[RetrainingPicture, RetrainingPicture | None]:
     """Return what is learned of a picture, and what is held out of it if there is a cell."""
-    if beyond is None:
+    if line is None:
         return picture, None
+    beyond = line.beyond(picture)
     learned = replace(picture, verified=picture.verified & ~beyond)
     judge = replace(picture, verified=picture.verified & beyond, name=f"{picture.name} (held out)")
     return learned, judge if n_known_cells([judge]) else None

@@ -80,6 +80,7 @@ class _Parent:
     defaults: SegmentOptions | None
     licence: str
     licence_url: str
+    images: tuple[str, ...] = ()
 
     def model(self, learner: Learner, name: str) -> Model:
         """Return a model with the weights of a learner, used as this one is."""
@@ -183,7 +184,8 @@ def _load(task: Retraining) -> _Parent:
     if not is_registered(task.parent):
         return _Parent(task.parent, weights_id, learner, None, "unknown", "")
     spec = find_model(task.parent)
-    return _Parent(spec.name, weights_id, learner, spec.defaults, spec.licence, spec.licence_url)
+    images = spec.training.images if spec.training is not None else ()
+    return _Parent(spec.name, weights_id, learner, spec.defaults, spec.licence, spec.licence_url, images)
 
 
 def _judged(model: Model, lessons: Lessons) -> Steps[Figures]:
@@ -234,6 +236,8 @@ def _record(
         steps=state.step,
         seconds=round(state.spent_s, 1),
         outline_shift=shift,
+        images=tuple(dict.fromkeys([*parent.images, *(picture.image.image_id for picture in task.lessons.train)])),
+        n_judges_known=sum(picture.image.image_id in parent.images for picture in task.lessons.val),
     )
 
 

@@ -204,6 +204,10 @@ class TrainingRecord:
         How long it learned.
     outline_shift
         What was taken off the logits of masks before, since people draw tighter outlines; below 0 where wider.
+    images
+        Hash of the pixels of each image that it, or a model that it comes from, learned from, whatever the labels were.
+    n_judges_known
+        How many of the pictures that judge are such images of a model that it comes from: the parent has seen them.
     """
 
     parent: str
@@ -218,6 +222,8 @@ class TrainingRecord:
     steps: int
     seconds: float
     outline_shift: float = 0.0
+    images: tuple[str, ...] = ()
+    n_judges_known: int = 0
 
     @property
     def outlines(self) -> str:

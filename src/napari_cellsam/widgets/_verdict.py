@@ -10,7 +10,7 @@ from napari_cellsam.types.finetuning import Figures, PictureFigures, TrainingRec
 
 __all__ = ["FEW_CELLS", "Verdict", "figures_table", "pictures_table", "verdict_on", "verdict_text"]
 
-Verdict = Literal["better", "no better", "too few"]
+Verdict = Literal["better", "no better", "too few", "known"]
 
 FEW_CELLS = 10
 """With fewer held-out cells, the figures say nothing."""
@@ -22,8 +22,13 @@ _CELL = '<td align="right" style="white-space: nowrap">&nbsp;&nbsp;{}</td>'
 
 
 def verdict_on(record: TrainingRecord) -> Verdict:
-    """Return whether a model finds the held-out cells better, or as well and outlines them better."""
+    """Return whether a model finds the held-out cells better, or as well and outlines them better.
+
+    Nobody can tell with few cells, or where a model that it comes from has learned from what judges.
+    """
     before, after = record.before, record.after
+    if record.n_judges_known:
+        return "known"
     if after.n_cells < FEW_CELLS:
         return "too few"
     if abs(after.f1 - before.f1) > _ROUNDING:
@@ -36,6 +41,11 @@ def verdict_text(record: TrainingRecord) -> str:
     n = record.after.n_cells
     cells = f"{n} held-out cell" + "s" * (n != 1)
     verdict = verdict_on(record)
+    if verdict == "known":
+        return (
+            f"Nobody can tell which model is better: earlier ones have learned from {record.n_judges_known} of the "
+            "pictures that judge. Correct an image that none has seen, or begin from an older model."
+        )
     if verdict == "too few":
         return f"Too few held-out cells ({n}) to tell which model is better: correct another image or two."
     if verdict == "better":

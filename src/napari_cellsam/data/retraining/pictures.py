@@ -38,6 +38,10 @@ class RetrainingPicture:
         Of the image, unique enough for messages.
     group
         The file or experiment; all of a group are in the same split.
+    corner
+        ``(y, x)`` pixel of the whole image at which this part of it begins.
+    whole
+        ``(Y, X)`` shape of the whole image; None if this is all of it.
     """
 
     image: Image
@@ -45,6 +49,13 @@ class RetrainingPicture:
     verified: NDArray[np.bool_]
     name: str
     group: str
+    corner: tuple[int, int] = (0, 0)
+    whole: tuple[int, int] | None = None
+
+    @property
+    def whole_shape(self) -> tuple[int, int]:
+        """``(Y, X)`` shape of the whole image."""
+        return self.image.shape if self.whole is None else self.whole
 
     def __post_init__(self) -> None:
         shape = self.image.shape

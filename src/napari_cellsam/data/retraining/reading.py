@@ -52,4 +52,6 @@ def read_pictures(folder: Path, entry: Entry) -> Iterator[RetrainingPicture]:
         labels, verified = without_flawed_cells(content.labels, content.verified)
         corner = f" [{crop.window[0]}, {crop.window[1]}]" if len(entry.crops) > 1 else ""
         image = entry.image(content.pixels)
-        yield RetrainingPicture(image, labels, verified, entry.name + corner, entry.group)
+        yield RetrainingPicture(
+            image, labels, verified, entry.name + corner, entry.group, (crop.window[0], crop.window[1]), entry.shape
+        )

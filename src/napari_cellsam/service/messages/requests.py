@@ -111,6 +111,9 @@ class PutFeatures(Message, frozen=True, kw_only=True, tag="put_features"):
     model: Name = ""
 
 
+Offset = Annotated[int, msgspec.Meta(ge=0, le=2**31)]
+
+
 class LessonData(Message, frozen=True, kw_only=True):
     """A corrected picture: as `napari_cellsam.data.retraining.pictures.RetrainingPicture`.
 
@@ -120,6 +123,8 @@ class LessonData(Message, frozen=True, kw_only=True):
         ``(Y, X)`` uint32.
     verified
         ``(Y, X)``, where every cell is outlined.
+    corner, whole
+        Where it begins in the whole image, and the shape of that; None where this is all of it.
     """
 
     image: PutImage
@@ -127,6 +132,8 @@ class LessonData(Message, frozen=True, kw_only=True):
     verified: BitsData
     name: Name
     group: Name
+    corner: tuple[Offset, Offset] = (0, 0)
+    whole: tuple[Offset, Offset] | None = None
 
 
 Lessons = Annotated[tuple[LessonData, ...], msgspec.Meta(max_length=100_000)]
