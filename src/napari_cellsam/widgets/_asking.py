@@ -54,7 +54,7 @@ class Asking:
         read, options = session.image_reader(plane), session.options
 
         def work(call: Call, report: Report) -> list[Mask]:  # noqa: ARG001 - there is nothing to report
-            return session.client.segment_prompts(read(), list(prompts), options, logits=True, slot=slot, call=call)
+            return session.client.segment_prompts(read(call), list(prompts), options, logits=True, slot=slot, call=call)
 
         def answered(masks: list[Mask]) -> None:
             elsewhere = target is not None and not (session.has_target and session.target is target)
@@ -81,7 +81,7 @@ class Asking:
             return
 
         def work(call: Call, report: Report) -> object:  # noqa: ARG001
-            return session.client.prefetch(read(), options, call=call)
+            return session.client.prefetch(read(call), options, call=call)
 
         session.jobs.submit(work, on_done=lambda _: self.prefetched.emit(), on_error=session.failed, topic=_PREFETCH)
 

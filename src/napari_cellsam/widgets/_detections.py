@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +20,9 @@ from napari_cellsam.widgets._turn import Turn
 
 if TYPE_CHECKING:
     from napari_cellsam.service.transport import Call
-    from napari_cellsam.types import Cell, Image
+    from napari_cellsam.types import Cell
     from napari_cellsam.widgets._jobs import Report
+    from napari_cellsam.widgets._plane_cache import PlaneReader
     from napari_cellsam.widgets._session import Session
 
 __all__ = ["DetectorBoxes"]
@@ -171,7 +171,7 @@ class DetectorBoxes:
         """The boxes of what is looked at."""
         return self._memory.now
 
-    def _begin(self, read: Callable[[], Image]) -> None:
+    def _begin(self, read: PlaneReader) -> None:
         """Look for boxes."""
         session = self._session
         now = self._memory.begin()
@@ -179,7 +179,7 @@ class DetectorBoxes:
         options = replace(session.options, box_score=FLOOR, score_rule="fixed")
 
         def work(call: Call, report: Report) -> object:
-            return session.client.segment(read(), options, on_cells=report, call=call)
+            return session.client.segment(read(call), options, on_cells=report, call=call)
 
         session.jobs.submit(
             work,
