@@ -208,6 +208,10 @@ class FakeConnection:
         self.info = self.error = self.seconds_to_ready = None
         self.failures, self.tokens, self.n_reconnected, self.n_looked_again = [], [], 0, 0
 
+    @property
+    def answering(self):
+        return self._store.value.server, self.client.model
+
     def start(self):
         self.client.model = self._store.value.model or FakeClient.model
         self.state, self.text = "ready", f"{self.client.model} on cpu"

@@ -37,6 +37,7 @@ class FakeService:
 
     def __init__(self):
         self.models = {"compact": False, "big": True}
+        self.weights = ""
         self.error = None
         self.made, self.closed, self.asked = [], [], []
         self.answering = threading.Event()
@@ -67,7 +68,9 @@ class FakeService:
 
     def info(self):
         models = tuple(
-            ModelInfo(name=name, title="A sentence.", licence="BSD", weights_id="", loaded=loaded, can_detect=None)
+            ModelInfo(
+                name=name, title="A sentence.", licence="BSD", weights_id=self.weights, loaded=loaded, can_detect=None
+            )
             for name, loaded in self.models.items()
         )
         limits = LimitsInfo(max_body_bytes=1, max_pixels=1, max_prompts=1, max_waiting=1)
@@ -240,6 +243,34 @@ def test_a_password_in_the_servers_url_is_not_shown(connection, store, service, 
     assert "geheim" not in connection.text
     wait_for("failed")
     assert "geheim" not in connection.text
+
+
+def test_what_answers_is_the_same_after_connecting_anew_unless_the_weights_are_others(connection, service, wait_for):
+    connection.start()
+    first = connection.answering
+    wait_for("ready")
+    assert connection.answering == first
+    for weights, is_same in (("a", True), ("", True), ("a", True), ("b", False)):
+        service.weights = weights
+        connection.reconnect()
+        assert connection.answering == first
+        wait_for("ready")
+        assert (connection.answering == first) == is_same
+
+
+def test_another_model_answers_from_when_it_is_connected_to(connection, service, store, monkeypatch, wait_for):
+    monkeypatch.setattr(connection._typing, "start", lambda: None)
+    connection.start()
+    wait_for("ready")
+    first = connection.answering
+    store.update(model="big")
+    assert connection.answering == first
+    connection.reconnect()
+    assert connection.answering != first
+    store.update(model="")
+    connection.reconnect()
+    wait_for("ready")
+    assert connection.answering == first
 
 
 # --- clients for the threads that want them

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -9,6 +11,7 @@ from tests.widgets.conftest import DISCS, HANG_MS, RADIUS, FakeClient, discs
 
 from napari_cellsam.errors import OptionError, ServiceUnavailableError
 from napari_cellsam.types import Cell, Mask, Segmentation
+from napari_cellsam.widgets._box_memory import BoxMemory
 from napari_cellsam.widgets._candidates import Candidates
 from napari_cellsam.widgets._detections import DetectorBoxes
 from napari_cellsam.widgets._looking import NoImageError
@@ -561,7 +564,82 @@ def test_of_many_boxes_those_nearest_to_the_threshold_are_drawn(session, boxes, 
     assert "2 of 4 boxes; the 1 in view nearest to the threshold are drawn" in boxes.help
 
 
+# --- the model and how it is used
+
+
+CHANGES = {
+    "model": lambda session: (session.store.update(model="other"), session.connection.reconnect()),
+    "diameter": lambda session: session.prefer(options=replace(session.options, diameter=40.0)),
+    "clahe": lambda session: session.prefer(options=replace(session.options, clahe=True)),
+    "looks": lambda session: session.prefer(options=replace(session.options, looks=2)),
+    "smallest area": lambda session: session.prefer(options=replace(session.options, min_area=9)),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_boxes_are_of_the_model_and_the_options_that_found_them(session, boxes, client, change):
+    show(boxes)
+    CHANGES[change](session)
+    boxes.settle()
+    assert (boxes.n_shown, boxes.n_all) == (0, 0)
+    assert "show them anew" in boxes.help
+    assert "discs boxes" not in session.viewer.layers
+    move_to(boxes, 0.2)
+    assert cells(session) == [True, True, False, False]
+    show(boxes)
+    assert client.n_runs == 2
+    assert boxes.n_all == 4
+
+
+def test_boxes_come_back_with_the_options_that_found_them(session, boxes, client):
+    show(boxes)
+    before = session.options
+    session.prefer(options=replace(before, clahe=True))
+    session.prefer(options=before)
+    boxes.settle()
+    assert (boxes.n_shown, boxes.n_all) == (2, 4)
+    show(boxes)
+    assert client.n_runs == 1
+
+
+def test_other_thresholds_for_runs_let_the_boxes_be(session, boxes, client):
+    show(boxes)
+    session.prefer(options=replace(session.options, box_score=0.7, score_rule="adaptive"))
+    boxes.settle()
+    assert (boxes.n_shown, boxes.n_all) == (2, 4)
+    show(boxes)
+    assert client.n_runs == 1
+
+
+def test_other_options_end_the_run(session, boxes, client, qtbot):
+    client.stop_after = 1
+    boxes.show()
+    qtbot.waitUntil(lambda: cells(session)[0], timeout=HANG_MS)
+    session.prefer(options=replace(session.options, clahe=True))
+    boxes.settle()
+    assert boxes.n_all == 0
+    assert cells(session) == [True, False, False, False]
+
+
 # --- candidates
+
+
+def test_boxes_that_were_left_out_are_found_when_all_are_shown_anew(session, boxes, client):
+    boxes._memory = BoxMemory(session, budget_bytes=5000)  # of which a disc's box takes 825
+    session.viewer.add_image(discs(centres=DISCS[:3]), name="second")
+    show(boxes)
+    assert boxes.n_all == 3
+    session.viewer.layers.selection.active = session.viewer.layers["discs"]
+    show(boxes)
+    assert boxes.n_all == 3
+    assert "1 more did not fit" in boxes.help
+    boxes.hide()
+    show(boxes)
+    assert boxes.n_all == 4
+    assert "did not fit" not in boxes.help
+    boxes.hide()
+    show(boxes)
+    assert client.n_runs == 3
 
 
 def test_candidates_that_do_not_fit_into_memory_are_counted_and_left_out():

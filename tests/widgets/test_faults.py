@@ -162,7 +162,7 @@ def test_replacing_cells_of_a_layer_that_is_removed_meanwhile_is_quiet(begun, cl
     begun.rule = "replace"
     reader = begun.image_reader(begun.plane)
 
-    def slow():
+    def slow(call):
         assert client.release.wait(20)
         return reader()
 

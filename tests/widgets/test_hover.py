@@ -338,6 +338,26 @@ def test_a_click_after_the_picture_has_changed_asks_the_model(hover, session, cl
     assert labels(session)[28, 22] == 1
 
 
+def test_a_click_after_another_model_was_chosen_asks_that_one(hover, session, client):
+    move(hover, session, 20, 20)
+    session.store.update(hover=True, model="other")
+    session.connection.reconnect()
+    assert not preview(session).visible
+    session.prompting.click(20, 20)
+    session.settle()
+    assert n_asked(client) == 2
+
+
+def test_an_answer_of_a_model_that_is_not_chosen_any_more_is_not_shown(hover, session, client):
+    client.hold()
+    hover.moved(tuple(session.source.layer.data_to_world((20, 20))))
+    session.store.update(hover=True, model="other")
+    session.connection.reconnect()
+    client.release.set()
+    session.settle()
+    assert not preview(session).visible
+
+
 def test_a_click_while_nothing_is_shown_asks_the_model(hover, session, client):
     move(hover, session, 20, 20)
     hover.hide()

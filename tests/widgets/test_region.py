@@ -155,6 +155,34 @@ def test_our_layer_may_be_removed_while_a_shape_is_awaited(session, drawing):
     assert "discs region" in session.viewer.layers
 
 
+def test_drawing_ends_when_another_image_is_worked_on(session, drawing, client, qtbot):
+    layers = session.viewer.layers
+    drawing.draw()
+    other = session.viewer.add_image(discs(), name="other")
+    layers.selection.active = other
+    assert session.source.layer.name == "other"
+    assert not drawing.drawing
+    assert layers.selection.active.name == "other"
+    assert "begin anew" in session.heard[-1]
+    layers["discs region"].add(AROUND_FIRST, shape_type="polygon")
+    qtbot.wait(20)  # whatever was on its way has arrived then
+    session.settle()
+    assert not any(kind == "segment" for kind, _ in client.asked)
+    layers.remove("discs region")
+    drawing.draw()
+    draw(session, AROUND_FIRST, qtbot)
+    assert session.target.layer.name == "other cells"
+    assert found(session) == [True, False, False, False]
+
+
+def test_drawing_goes_on_when_the_same_image_gets_other_channels(session, drawing, qtbot):
+    drawing.draw()
+    session.set_channels(session.source.channels)
+    assert drawing.drawing
+    draw(session, AROUND_FIRST, qtbot)
+    assert found(session) == [True, False, False, False]
+
+
 def test_a_region_is_not_drawn_without_an_image(viewer, make_session):
     session = make_session(viewer)
     session.start()

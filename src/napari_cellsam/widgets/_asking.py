@@ -56,7 +56,7 @@ class Asking:
         read, options = session.image_reader(plane), session.options
 
         def work(call: Call, report: Report) -> list[Mask]:  # noqa: ARG001 - there is nothing to report
-            return session.client.segment_prompts(read(), list(prompts), options, logits=True, slot=slot, call=call)
+            return session.client.segment_prompts(read(call), list(prompts), options, logits=True, slot=slot, call=call)
 
         def answered(masks: list[Mask]) -> None:
             elsewhere = target is not None and not (session.has_target and session.target is target)
@@ -85,7 +85,7 @@ class Asking:
         seen = self._key(session.plane)
 
         def work(call: Call, report: Report) -> float | None:  # noqa: ARG001
-            return session.client.prefetch(read(), options, call=call).diameter
+            return session.client.prefetch(read(call), options, call=call).diameter
 
         def done(diameter: float | None) -> None:
             self._seen, self._diameter = seen, diameter
@@ -99,8 +99,7 @@ class Asking:
 
     def _key(self, plane: Plane) -> tuple[object, ...]:
         session = self._session
-        options, chosen = session.options, session.preferences
-        return session.source, plane, options.diameter, chosen.server, chosen.model
+        return session.source, plane, session.options.diameter, session.connection.answering
 
     def stop_prefetch(self) -> None:
         """Let the model look at something else."""

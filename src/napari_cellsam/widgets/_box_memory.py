@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from napari_cellsam.errors import ImageShapeError
@@ -16,7 +17,7 @@ __all__ = ["BoxMemory"]
 
 
 class BoxMemory:
-    """Keeps boxes by what they belong to: the pixels, the plane and the labels layer.
+    """Keeps boxes by what they belong to: the pixels, the plane, the labels layer, the model and its options.
 
     Parameters
     ----------
@@ -46,6 +47,12 @@ class BoxMemory:
         if self._key in self._kept:
             self._kept[self._key] = self._kept.pop(self._key)
 
+    def recall(self) -> None:
+        """Do so because the user asks for boxes: those of which some were left out are forgotten, to make room."""
+        self.follow()
+        if self.now is not None and self.now.complete and self.now.candidates.n_left_out:
+            self.clear()
+
     def begin(self) -> BoxCells:
         """Return empty boxes for what is looked at; at least half of the memory is theirs."""
         self.forget()
@@ -68,7 +75,9 @@ class BoxMemory:
         session = self._session
         if session.source is None or not session.has_target:
             return None
+        options = replace(session.options, box_score=None, score_rule=None)  # the boxes have a threshold of their own
+        asked = session.connection.answering, options
         try:
-            return session.source.signature(), session.plane, session.target.layer.unique_id
+            return session.source.signature(), session.plane, session.target.layer.unique_id, asked
         except ImageShapeError:
             return None  # the window shows no plane at the moment

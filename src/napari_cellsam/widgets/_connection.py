@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from psygnal import Signal as Event
@@ -89,6 +89,8 @@ class Connection:
         self.seconds_to_ready: float | None = None
         self._closed = False
         self._preferences = store.value
+        self._weights: dict[Hashable, str] = {}  # known last, by what a connection depends on
+        self._n_swapped = 0
         self._begun_s = 0.0
         self._knock = _Knock()
         self._knock.asked.connect(self._on_asked, Qt.ConnectionType.QueuedConnection)
@@ -111,6 +113,15 @@ class Connection:
             If it cannot be made.
         """
         return self._attempts.client()
+
+    @property
+    def answering(self) -> Hashable:
+        """What answers: the same for as long as the same picture and question have the same answer.
+
+        It is another one with another service or model, and when a model is found to have other weights; connecting
+        anew changes nothing.
+        """
+        return (*_service_of(self._preferences), self._n_swapped)
 
     def start(self) -> None:
         """Connect in the background, and make the model ready; does nothing if that is under way or done."""
@@ -203,24 +214,34 @@ class Connection:
         return work
 
     def _on_info(self, info: ServiceInfo) -> None:
-        self.info = info
+        self._learn(info)
         self.changed.emit()
 
     def _heard(self, news: ServiceInfo | ServiceUnavailableError) -> None:
         if isinstance(news, ServiceUnavailableError):
             self._fail(news)
             return
-        self.info = news
+        self._learn(news)
         self._set("starting", f"Loading {model_of(news, self._preferences.model).name} on {news.device} …")
 
     def _done(self, info: ServiceInfo) -> None:
-        self.info, self.seconds_to_ready = info, time.perf_counter() - self._begun_s
+        self._learn(info)
+        self.seconds_to_ready = time.perf_counter() - self._begun_s
         parts = (
             f"{model_of(info, self._preferences.model).name} on {info.device}",
             place_of(self._preferences),
             f"ready after {self.seconds_to_ready:.1f} s",
         )
         self._set("ready", " · ".join(parts))
+
+    def _learn(self, info: ServiceInfo) -> None:
+        """Take note of what the service is, and of whether its model is still the one that it was."""
+        self.info = info
+        service, chosen = _service_of(self._preferences), self._preferences.model
+        weights = next((model.weights_id for model in info.models if chosen in ("", model.name)), "")
+        if weights and self._weights.setdefault(service, weights) != weights:
+            self._weights[service] = weights
+            self._n_swapped += 1
 
     def _fail(self, error: CellsamError) -> None:
         self._attempts.spend()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +20,9 @@ from napari_cellsam.widgets._turn import Turn
 
 if TYPE_CHECKING:
     from napari_cellsam.service.transport import Call
-    from napari_cellsam.types import Cell, Image
+    from napari_cellsam.types import Cell
     from napari_cellsam.widgets._jobs import Report
+    from napari_cellsam.widgets._plane_cache import PlaneReader
     from napari_cellsam.widgets._session import Session
 
 __all__ = ["DetectorBoxes"]
@@ -65,12 +65,13 @@ class DetectorBoxes:
         self._editing.changed.connect(self._redraw)
         self._threshold.moved.connect(self._on_threshold)
         self._threshold.set_back.connect(self._on_set_back)
-        viewer = session.viewer
-        camera = camera_of(viewer)
+        camera = camera_of(session.viewer)
         self._heard = (camera.events.center, camera.events.zoom)
         for event in self._heard:
             event.connect(self._on_camera)
-        session.changed.connect(self._follow)
+        self._news = (session.changed, session.store.changed)
+        for signal in self._news:
+            signal.connect(self._follow)
 
     @property
     def on(self) -> bool:
@@ -126,7 +127,7 @@ class DetectorBoxes:
         self._threshold.release()
 
     def show(self) -> None:
-        """Find the boxes of the plane that is shown, unless they are known, and show them.
+        """Find the boxes of the plane that is shown, unless all of them are known, and show them.
 
         Raises
         ------
@@ -137,7 +138,7 @@ class DetectorBoxes:
         read = session.image_reader(session.plane)
         session.target  # noqa: B018 - added if there is none, since boxes belong to it
         self._on = True
-        self._memory.follow()
+        self._memory.recall()
         if self._now is None or not (self._now.complete or session.jobs.running(_TOPIC)):
             self._begin(read)
         self._editing.use(self._now)
@@ -153,7 +154,8 @@ class DetectorBoxes:
 
     def close(self) -> None:
         """Let go of everything; the layer stays."""
-        self._session.changed.disconnect(self._follow)
+        for signal in self._news:
+            signal.disconnect(self._follow)
         for event in self._heard:
             event.disconnect(self._on_camera)
         self._on = False
@@ -171,7 +173,7 @@ class DetectorBoxes:
         """The boxes of what is looked at."""
         return self._memory.now
 
-    def _begin(self, read: Callable[[], Image]) -> None:
+    def _begin(self, read: PlaneReader) -> None:
         """Look for boxes."""
         session = self._session
         now = self._memory.begin()
@@ -179,7 +181,7 @@ class DetectorBoxes:
         options = replace(session.options, box_score=FLOOR, score_rule="fixed")
 
         def work(call: Call, report: Report) -> object:
-            return session.client.segment(read(), options, on_cells=report, call=call)
+            return session.client.segment(read(call), options, on_cells=report, call=call)
 
         session.jobs.submit(
             work,
@@ -288,10 +290,7 @@ class DetectorBoxes:
             self._layer.remove()
         else:
             shown = now.candidates.shown(self.threshold, self._session.cells)
-            moved = {
-                number: (box, shown[number][1]) for number, box in self._editing.pending().items() if number in shown
-            }
-            shown |= moved
+            shown |= {n: (box, shown[n][1]) for n, box in self._editing.pending().items() if n in shown}
             self._n_shown = len(shown)
             self._layer.open(source)
             self._layer.show(

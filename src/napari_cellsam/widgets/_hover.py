@@ -227,7 +227,9 @@ class HoverPreview:
     def _now(self) -> Hashable:
         """Return what the answers depend on, beside the plane and the place."""
         source = self._session.source
-        return None if source is None else (source.signature(), self._session.options)
+        return (
+            None if source is None else (source.signature(), self._session.options, self._session.connection.answering)
+        )
 
     def _follow(self) -> None:
         """Keep to what is looked at."""

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from napari_cellsam.editing.edits import Plane
 from napari_cellsam.errors import CellsamError, ChannelError, ImageShapeError
-from napari_cellsam.types import Image
 from napari_cellsam.widgets._layers import same_layer
 from napari_cellsam.widgets._plane_cache import PlaneCache
 
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
 
     from napari_cellsam.widgets._channel_memory import ChannelMemory
     from napari_cellsam.widgets._channels import ChannelMap
+    from napari_cellsam.widgets._plane_cache import PlaneReader
     from napari_cellsam.widgets._source import ImageSource
 
 __all__ = ["Looking", "NoImageError"]
@@ -110,7 +110,7 @@ class Looking:
         self.source = None
         self._read.clear()
 
-    def reader(self, plane: Plane) -> Callable[[], Image]:
+    def reader(self, plane: Plane) -> PlaneReader:
         """Return what reads a plane in another thread; the newest one is kept."""
         source = self.needed
         return self._read.reader((source.signature(), plane), source.reader(plane))

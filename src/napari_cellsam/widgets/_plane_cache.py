@@ -4,10 +4,29 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Hashable
+from typing import TYPE_CHECKING, Protocol
 
+from napari_cellsam.errors import RequestCancelledError
 from napari_cellsam.types import Image
 
-__all__ = ["PlaneCache"]
+if TYPE_CHECKING:
+    from napari_cellsam.service.transport import Call
+
+__all__ = ["PlaneCache", "PlaneReader"]
+
+
+class PlaneReader(Protocol):
+    """Gives the image of a plane, in any thread."""
+
+    def __call__(self, call: Call | None = None) -> Image:
+        """Return the image; a call that is cancelled already has nothing read.
+
+        Raises
+        ------
+        RequestCancelledError
+            If the call was cancelled before the image was begun to be read.
+        """
+        ...
 
 
 class PlaneCache:
@@ -17,7 +36,7 @@ class PlaneCache:
         self._lock = threading.Lock()
         self._kept: tuple[Hashable, Image] | None = None
 
-    def reader(self, key: Hashable, read: Callable[[], Image]) -> Callable[[], Image]:
+    def reader(self, key: Hashable, read: Callable[[], Image]) -> PlaneReader:
         """Return what gives an image in another thread, reading it if it is not the newest.
 
         Parameters
@@ -28,14 +47,18 @@ class PlaneCache:
             Reads it.
         """
 
-        def reader() -> Image:
+        def reader(call: Call | None = None) -> Image:
             with self._lock:
-                if self._kept is None or self._kept[0] != key:
-                    self._kept = None  # frees the older one first
-                    image = read()
-                    image.image_id  # noqa: B018 - named here, where it may take its time
-                    self._kept = key, image
-                return self._kept[1]
+                if call is not None and call.cancelled:  # maybe while an older plane was read
+                    raise RequestCancelledError("the plane is not wanted any more")
+                kept = self._kept
+                if kept is not None and kept[0] == key:
+                    return kept[1]
+                self._kept = kept = None  # frees the older one first
+                image = read()
+                image.image_id  # noqa: B018 - named here, where it may take its time
+                self._kept = key, image
+                return image
 
         return reader
 

@@ -96,7 +96,7 @@ class ModelView:
         self._asked = asked
 
         def work(call: Call, report: Report) -> NDArray[np.uint8]:  # noqa: ARG001 - there is nothing to report
-            return as_seen(read(), clahe=clahe)
+            return as_seen(read(call), clahe=clahe)
 
         self._session.jobs.submit(
             work, on_done=lambda seen: self._draw(source, seen), on_error=self._session.failed, topic=_TOPIC

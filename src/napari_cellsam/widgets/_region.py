@@ -54,6 +54,7 @@ class RegionDrawing:
         self._later.setInterval(0)
         self._later.timeout.connect(self._finished)
         session.viewer.layers.events.removed.connect(self._on_removed)
+        session.changed.connect(self._follow)
 
     @property
     def drawing(self) -> bool:
@@ -132,6 +133,7 @@ class RegionDrawing:
 
     def close(self) -> None:
         """Listen no more; the layer stays."""
+        self._session.changed.disconnect(self._follow)
         self._session.viewer.layers.events.removed.disconnect(self._on_removed)
         self._forget()
         self._later.stop()
@@ -193,6 +195,15 @@ class RegionDrawing:
         if self._layer is not None and same_layer(event.value, self._layer):
             self._layer = None
             self.stop()
+
+    def _follow(self) -> None:
+        """Await no shape any more when another image is worked on: what is drawn lies in the pixels of the first."""
+        source = self._session.source
+        if not self._drawing or source is None or self._layer is None or _belongs(self._layer, source):
+            return
+        self._before = None  # the user has gone elsewhere
+        self.stop()
+        self._session.say("No region is drawn any more, as another image is worked on; begin anew there.", "warning")
 
     def _forget(self) -> None:
         if self._layer is not None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from napari_cellsam.widgets._connection import AnyClient
     from napari_cellsam.widgets._jobs import Report
     from napari_cellsam.widgets._layers import LabelsTarget
+    from napari_cellsam.widgets._plane_cache import PlaneReader
 
 __all__ = ["Advanced", "FoundCells", "OldCells", "PlaneDone", "Search", "Task", "erasing"]
 
@@ -78,7 +79,7 @@ class Task:
     """
 
     plane: Plane
-    read: Callable[[], Image]
+    read: PlaneReader
     region: Region | None
     old: frozenset[int]
     diameter: float | None = None
@@ -117,7 +118,7 @@ class Search:
 
     def _segment(self, number: int, task: Task, call: Call, report: Report) -> tuple[str, ...]:
         report(Advanced(number, 0, 0))
-        whole = task.read()
+        whole = task.read(call)
         image, corner = _part(whole, task)
         if task.old:
             labels = self.target.read(task.plane, _window(corner, image.shape))

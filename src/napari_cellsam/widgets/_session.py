@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
@@ -10,7 +10,7 @@ from psygnal import Signal
 from napari_cellsam.editing.actions import Action
 from napari_cellsam.editing.edits import Plane
 from napari_cellsam.errors import CellsamError, OutputError, RequestCancelledError, ServiceError
-from napari_cellsam.types import Image, SegmentOptions
+from napari_cellsam.types import SegmentOptions
 from napari_cellsam.widgets._automatic import Automatic, Rule
 from napari_cellsam.widgets._channel_memory import ChannelMemory
 from napari_cellsam.widgets._collecting import Collecting
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from napari_cellsam.editing.verified import VerifiedRegions
     from napari_cellsam.widgets._channels import ChannelMap
     from napari_cellsam.widgets._connection import AnyClient, Connection
+    from napari_cellsam.widgets._plane_cache import PlaneReader
     from napari_cellsam.widgets._preferences import Preferences, PreferenceStore
     from napari_cellsam.widgets._source import ImageSource
 
@@ -231,7 +232,7 @@ class Session:
         """Return how large cells of a plane are, in pixels, if the model has looked at it as it is now."""
         return self._place.asking.diameter(plane)
 
-    def image_reader(self, plane: Plane) -> Callable[[], Image]:
+    def image_reader(self, plane: Plane) -> PlaneReader:
         """Return what reads a plane in another thread; the newest one is kept."""
         return self._place.looking.reader(plane)
 

@@ -58,7 +58,7 @@ class Stability:
                         return
                     part = of_plane[start : start + _AT_ONCE]
                     prompts = [Prompt(box=box) for measure in part for box in jittered(measure.window)]
-                    masks = session.client.segment_prompts(read(), prompts, options, call=call)
+                    masks = session.client.segment_prompts(read(call), prompts, options, call=call)
                     there = np.asarray(target.layer.data[plane])
                     report((plane, [_stability_of(m, masks[4 * i : 4 * i + 4], there) for i, m in enumerate(part)]))
 
