@@ -169,6 +169,14 @@ def test_more_cells_than_queries_are_found_in_quarters_with_a_note():
     assert len(result.notes) == 1 and "quarters" in result.notes[0]
 
 
+def test_two_looks_that_are_both_too_full_are_split_though_they_agree_on_less():
+    picture = discs((96, 96), lattice(4))
+    backend = DiscBackend(n_queries=12)  # of 16 cells the looks share 8
+    result = Model(backend, "discs").segment(picture, SegmentOptions(looks=2))
+    assert result.n_cells == 16 and np.array_equal(result.labels > 0, picture > 0)
+    assert len(result.notes) == 1 and "quarters" in result.notes[0]
+
+
 @pytest.mark.parametrize("squashes", [False, True])
 def test_quartering_ends_and_says_that_cells_may_be_missing(squashes):
     backend = DiscBackend(n_queries=1, squashes=squashes)

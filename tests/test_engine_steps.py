@@ -110,6 +110,24 @@ def test_requests_that_are_answered_together_are_answered_as_if_alone():
             assert (one.logits is None) == (other.logits is None) == (not ask.logits)
 
 
+def test_others_can_go_first_while_prompts_are_placed_and_while_masks_are_pasted():
+    def rests(n_prompts):
+        backend = DiscBackend(side=300)
+        model, rests = Model(backend, "discs"), {"placing": 0, "all": 0}
+        ask = model.ask([Prompt(inside=[(20, 20)])] * n_prompts)
+
+        def take(step):
+            rests["all"] += step is None
+            rests["placing"] += step is None and not backend.sizes
+
+        run_steps(model.prompt_steps(Image.from_array(PICTURE), [ask]), take)
+        return rests
+
+    few, many = rests(1), rests(640)
+    assert many["placing"] >= few["placing"] + 9
+    assert many["all"] >= few["all"] + 4 * 9  # decoding has its own
+
+
 def test_prompts_of_one_tile_are_decoded_in_one_call():
     class Counting(DiscBackend):
         calls = 0

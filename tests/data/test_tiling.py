@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_cellsam.data.tiling import plan_tiles
+from napari_cellsam.data.tiling import plan_spans, plan_tiles
 from napari_cellsam.errors import ImageShapeError, OptionError
 
 
@@ -74,3 +74,26 @@ def test_impossible_tiles_are_refused(tile: int, overlap: int) -> None:
 def test_an_image_without_pixels_has_no_tiles() -> None:
     with pytest.raises(ImageShapeError, match="no pixels"):
         plan_tiles((0, 5), 64, 0)
+
+
+@settings(deadline=None)
+@given(st.tuples(st.integers(1, 300), st.integers(1, 300)), st.integers(1, 9), st.integers(2, 20), st.booleans())
+def test_tiles_begin_on_whole_units_and_end_with_the_image(
+    shape: tuple[int, int], unit: int, tile: int, tight: bool
+) -> None:
+    tiles = plan_tiles(shape, tile, tile // 4, tight=tight, unit=unit)
+    for axis in (0, 1):
+        spans = sorted({(t.region[axis], t.region[axis + 2]) for t in tiles})
+        assert spans == list(plan_spans(shape, tile, tile // 4, tight=tight, unit=unit)[axis])
+        assert spans[0][0] == 0 and spans[-1][1] == shape[axis]
+        assert all(start % unit == 0 for start, _ in spans)
+        assert len({end - start for start, end in spans[:-1]}) <= 1
+        assert all(before[1] >= after[0] for before, after in pairwise(spans))
+
+
+def test_spans_are_a_sequence() -> None:
+    rows, columns = plan_spans((64, 150), 64, 16)
+    assert (len(rows), len(columns)) == (1, 3)
+    assert (columns[0], columns[-1], columns[1:]) == ((0, 64), (86, 150), [(43, 107), (86, 150)])
+    with pytest.raises(IndexError):
+        columns[3]

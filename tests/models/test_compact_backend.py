@@ -141,6 +141,7 @@ def test_no_prompts_give_no_answers(backend):
 def test_a_previous_answer_is_refined_in_its_own_window(backend):
     features = backend.encode(noise(3, 100, 90), (100, 90), None)
     first = backend.decode(features, [SEVERAL[0]])[0]
+    assert first.logits.shape == (backend.grid_side,) * 2
     logits = np.minimum(first.logits, -1)  # it ends inside its window
     again = backend.decode(features, [prompt([[20, 30]], logits=logits, window=first.window)])[0]
     assert np.allclose(again.window, first.window) and not np.allclose(again.logits, first.logits)

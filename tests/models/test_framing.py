@@ -1,12 +1,14 @@
 """Models look at regions that cover the image, and prompts go to a region that shows what lies around them."""
 
+import math
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from napari_cellsam.data.tiling import Spans
 from napari_cellsam.geometry import Frame
 from napari_cellsam.models.framing import frame_at, frame_for, frames_of, quarters, squashes, whole_frame, zoom_for
 from napari_cellsam.types import Prompt, SegmentOptions
@@ -189,3 +191,63 @@ def test_prompts_without_a_tile_around_them_share_a_frame_on_the_network_s_grid(
     [frame] = {frame_for(strided(), (2048, 2048), click, options, 1.0) for click in clicks}
     assert frame not in frames
     assert (frame.region[0] % 32, frame.region[1] % 32) == (0, 0)
+
+
+def span_of_all(spans, low, high, n, longest, room, step):
+    """Return the span around an extent by looking at each of all tiles' spans."""
+
+    def gap(span):
+        return min(low - span[0] if span[0] > 0 else math.inf, span[1] - 1 - high if span[1] < n else math.inf)
+
+    best = max(spans, key=gap)
+    length = max(stop - start for start, stop in spans)
+    if gap(best) >= min(room, (length - (high - low)) / 2 - 1):
+        return best
+    middle = min(max(round((low + high + 1 - longest) / 2), 0), n - longest)
+    aligned = min(round(middle / step) * step, (n - longest) // step * step)
+    start = aligned if gap((aligned, aligned + longest)) >= 0 else middle
+    return start, start + longest
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    st.tuples(st.integers(1, 900), st.integers(1, 900)),
+    st.tuples(st.floats(0, 1), st.floats(0, 1)),
+    st.tuples(st.floats(-3, 10), st.floats(-3, 10)),
+    st.sampled_from([0.3, 0.5, 1.0, 1.27, 3.0]),
+    st.sampled_from([0.0, 0.1, 0.25, 0.5]),
+    st.sampled_from([(64, 1), (64, 32), (128, 16), (512, 32)]),
+    st.booleans(),
+)
+def test_the_frame_of_a_prompt_is_the_one_that_all_tiles_give(shape, at, octaves, zoom, overlap, design, whole):
+    network, options = strided(*design, diameter=10.0), SegmentOptions(scaling="tiles", overlap=overlap)
+    size = [2**octave for octave in octaves]
+    y, x = (share * (n - 1) for share, n in zip(at, shape, strict=True))
+    if whole:  # pixels, so that two tiles often have equal room
+        y, x, size = round(y), round(x), [math.ceil(side) for side in size]
+    prompt = Prompt(box=(y, x, y + size[0], x + size[1]))
+    y0, x0, y1, x1 = map(float, prompt.box_yxyx)
+    frame = frame_for(network, shape, prompt, options, zoom)
+
+    octave = math.log2(max(math.sqrt((y1 - y0 + 1) * (x1 - x0 + 1)), 1.0) * zoom / 10.0)
+    own = zoom / 2 ** round(octave) if abs(octave) > 1 else zoom
+    own = min(own, network.side / (1.5 * max(y1 - y0 + 1, x1 - x0 + 1)))
+    _, tiles = frames_of(network, shape, options, own)
+    if network.stride > 1:
+        own = network.stride / max(round(network.stride / own), 1)
+    step = max(round(network.stride / own), 1)
+    longest = max(round(network.side / own) // step * step, 8)
+    (top, bottom), (left, right) = (
+        span_of_all(sorted({tile.region[axis::2] for tile in tiles}), low, high, n, min(n, longest), 10.0 / own, step)
+        for axis, low, high, n in zip((0, 1), (y0, x0), (y1, x1), shape, strict=True)
+    )
+    assert frame == frame_at(network, (top, left, bottom, right), own)
+
+
+def test_the_tiles_of_a_huge_image_are_not_all_made_for_a_tiny_prompt(monkeypatch):
+    asked, make = [], Spans.__getitem__
+    monkeypatch.setattr(Spans, "__getitem__", lambda spans, i: asked.append(i) or make(spans, i))
+    monkeypatch.setattr("napari_cellsam.data.tiling.Tile", None)
+    frame = frame_for(strided(), (20_000, 20_000), Prompt(box=(9000, 700, 9000, 700.5)), SegmentOptions(), 1.0)
+    assert frame.region[0] <= 9000 < frame.region[2] and frame.region[1] <= 700 < frame.region[3]
+    assert len(asked) < 100

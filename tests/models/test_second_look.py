@@ -90,6 +90,14 @@ class _Answering:
         logits = np.full((4, 4), 4.0 if features == "first" else 8.0, np.float32)
         return [Decoded(logits, np.array([0, 0, SIZE[1], SIZE[0]], np.float32), 0.9) for _ in prompts]
 
+    n_queries = 2
+
+    def detect(self, features: tuple[tuple[float, ...], ...]) -> tuple[np.ndarray, np.ndarray]:
+        return boxes(*features), np.linspace(0.9, 0.8, len(features), dtype=np.float32)
+
+    def outlined_from(self, scores: np.ndarray, options: SegmentOptions) -> float:
+        return 0.1
+
     def cell_score(self, score: float, predicted_iou: float, options: SegmentOptions) -> float | None:
         return None if score < 0.5 else score
 
@@ -104,3 +112,23 @@ def test_only_what_the_first_look_is_not_sure_of_is_outlined_again(
     answers = run_steps(work)
     assert backend.n_outlined == {"first": 3, "turned": n_again}
     assert [float(answer.logits.mean()) for answer in answers] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("first", "turned", "is_full"),
+    [
+        ((A,), (), False),
+        ((A,), (B,), False),  # two boxes, but each look could have shown more
+        ((A, B), (A, B), True),
+        ((A,), (A, B), True),
+        ((A, B), (A,), True),
+        ((A, B), None, True),
+        ((A,), None, False),
+    ],
+)
+def test_a_picture_is_full_when_one_look_at_it_is(
+    first: tuple[Any, ...], turned: tuple[Any, ...] | None, is_full: bool
+) -> None:
+    backend: Any = _Answering()
+    seen = run_steps(Looks(backend, SIZE, first, turned).detect_steps(SegmentOptions()))
+    assert seen.is_full is is_full

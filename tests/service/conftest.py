@@ -211,6 +211,7 @@ class SquareBackend:
     side = 96
     squashes = False
     n_queries = 1000
+    grid_side = 96
     precision = "float32"
 
     def __init__(self, can_detect: bool = True):

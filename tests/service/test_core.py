@@ -286,6 +286,20 @@ class TestErrors:
         with pytest.raises(LimitExceededError, match="101 prompts"):
             ask(click(ref, *[(1, 1)] * 101))
 
+    @pytest.mark.parametrize("limits", [Limits(max_prompts=20_000)], indirect=True)
+    def test_more_prompts_with_logits_than_fit_into_an_answer(self, ask, ref, backend):
+        backend.grid_side = 256
+        answer = ask(click(ref, *[(1, 1)] * 4100, logits=True))
+        assert answer.error == "LimitExceededError"
+        assert "got 4100 prompts" in answer.last.message and " 4032 " in answer.last.message
+        assert backend.n_encoded == 0 and not backend.prompts
+
+    @pytest.mark.parametrize("limits", [Limits(max_prompts=20_000)], indirect=True)
+    def test_only_what_answers_may_take_is_refused(self, ask, ref, backend):
+        backend.grid_side = 10_000  # 2 answers of 400 MB
+        for points, options in (([(1, 1)] * 3, {}), ([(20, 20)] * 2, {"logits": True})):
+            assert len(ask(click(ref, *points, **options)).result.masks) == len(points)
+
     def test_bytes_that_are_no_request(self, service):
         envelope = Envelope(protocol=1, client_id="anna", request_id="1", request=msgspec.Raw(b"\xc1"))
         answer = Answer()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import overload
 
 from napari_cellsam.errors import ImageShapeError, OptionError
 
-__all__ = ["Region", "Tile", "plan_tiles"]
+__all__ = ["Region", "Spans", "Tile", "plan_spans", "plan_tiles"]
 
 Region = tuple[int, int, int, int]
 """``(y0, x0, y1, x1)`` in pixels, the last row and column excluded."""
@@ -44,7 +46,45 @@ class Tile:
         return min((gap for gap, inner in zip(gaps, self.inner, strict=True) if inner), default=math.inf)
 
 
-def plan_tiles(shape: tuple[int, int], tile: int, overlap_px: int, *, tight: bool = False) -> list[Tile]:
+@dataclass(frozen=True)
+class Spans(Sequence[tuple[int, int]]):
+    """Start and end of the tiles along one side of an image, in pixels; none is made before it is asked for.
+
+    Attributes
+    ----------
+    n_tiles
+        How many there are.
+    length, tile
+        Of the side and of a tile, in units.
+    unit
+        Pixels of the image on whose multiples tiles begin.
+    end
+        Pixels of the side: where the last tile ends.
+    """
+
+    n_tiles: int
+    length: int
+    tile: int
+    unit: int
+    end: int
+
+    def __len__(self) -> int:
+        return self.n_tiles
+
+    @overload
+    def __getitem__(self, index: int) -> tuple[int, int]: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[tuple[int, int]]: ...
+
+    def __getitem__(self, index: int | slice) -> tuple[int, int] | list[tuple[int, int]]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(self.n_tiles))]
+        start = range(self.n_tiles)[index] * (self.length - self.tile) // max(self.n_tiles - 1, 1)
+        return start * self.unit, min((start + self.tile) * self.unit, self.end)
+
+
+def plan_tiles(shape: tuple[int, int], tile: int, overlap_px: int, *, tight: bool = False, unit: int = 1) -> list[Tile]:
     """Cover an image with tiles of one size.
 
     As many tiles are taken as the overlap demands, and spread evenly, so neighbours overlap by at least ``overlap_px``.
@@ -56,11 +96,13 @@ def plan_tiles(shape: tuple[int, int], tile: int, overlap_px: int, *, tight: boo
     shape
         ``(Y, X)`` of the image.
     tile
-        Side of a tile in pixels.
+        Side of a tile, in units.
     overlap_px
-        Least overlap of neighbours in pixels, less than the tile.
+        Least overlap of neighbours, in units; less than the tile.
     tight
         Whether tiles may be shorter than that, so that equally many overlap no more than they must.
+    unit
+        Pixels on whose multiples tiles begin. With more than one the last tile may be shorter than the others.
 
     Returns
     -------
@@ -74,20 +116,28 @@ def plan_tiles(shape: tuple[int, int], tile: int, overlap_px: int, *, tight: boo
     ImageShapeError
         If the image has no pixels.
     """
+    rows, columns = map(list, plan_spans(shape, tile, overlap_px, tight=tight, unit=unit))
+    return [Tile((y0, x0, y1, x1), shape) for y0, y1 in rows for x0, x1 in columns]
+
+
+def plan_spans(
+    shape: tuple[int, int], tile: int, overlap_px: int, *, tight: bool = False, unit: int = 1
+) -> tuple[Spans, Spans]:
+    """Return the rows and the columns of the tiles that `plan_tiles` makes, at no cost for each tile."""
     if tile < 1 or not 0 <= overlap_px < tile:
         raise OptionError(f"got tiles of {tile} with an overlap of {overlap_px} pixels; expected 0 <= overlap < tile")
     if min(shape) < 1:
         raise ImageShapeError(f"got an image of shape {shape}, which has no pixels")
-    rows, columns = (_spans(n, tile, overlap_px, tight) for n in shape)
-    return [Tile((y0, x0, y1, x1), shape) for y0, y1 in rows for x0, x1 in columns]
+    rows, columns = (_spans(n, tile, overlap_px, tight, unit) for n in shape)
+    return rows, columns
 
 
-def _spans(length: int, tile: int, overlap_px: int, tight: bool) -> list[tuple[int, int]]:
+def _spans(n_pixels: int, tile: int, overlap_px: int, tight: bool, unit: int) -> Spans:
     """Return start and end of the tiles along one side."""
+    length = math.ceil(n_pixels / unit)
     if length <= tile:
-        return [(0, length)]
+        return Spans(1, length, length, unit, n_pixels)
     n_tiles = math.ceil((length - overlap_px) / (tile - overlap_px))
     if tight:
         tile = math.ceil((length + (n_tiles - 1) * overlap_px) / n_tiles)
-    starts = [i * (length - tile) // (n_tiles - 1) for i in range(n_tiles)]
-    return [(start, start + tile) for start in starts]
+    return Spans(n_tiles, length, tile, unit, n_pixels)

@@ -88,6 +88,8 @@ class Backend(Protocol):
         Pixels of the picture on whose multiples tiles begin; 1 where it does not matter.
     n_queries
         Most cells that one picture can give.
+    grid_side
+        Pixels along the logits that can be given back as a previous mask.
     precision
         Type of the numbers that it computes in, as its features depend on it.
     """
@@ -102,6 +104,7 @@ class Backend(Protocol):
     native_zoom: float
     stride: int
     n_queries: int
+    grid_side: int
     precision: str
 
     def measure(self, prepared: NDArray[np.float32]) -> Any:

@@ -67,6 +67,7 @@ class CompactBackend:
         self.side = model.config.field
         self.nominal_diameter = model.config.diameter
         self.n_queries = model.config.n_queries
+        self.grid_side = model.masks.side
         self.defaults = SegmentOptions(
             box_score=model.config.box_score,
             score_rule="fixed",

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
-from napari_cellsam.data.tiling import Tile, plan_tiles
+from napari_cellsam.data.tiling import Tile, plan_spans, plan_tiles
 from napari_cellsam.geometry import Frame
 
 if TYPE_CHECKING:
@@ -65,28 +66,33 @@ def frames_of(
     """Return the frames that cover an image, and their tiles, in the same order."""
     if squashes(backend, shape, options):
         return [whole_frame(backend, shape)], plan_tiles(shape, max(shape), 0)
-    if backend.stride > 1:
-        tiles, zoom = _aligned_tiles(backend, shape, options.overlap or 0.0, zoom)
-    else:
-        tiles = _plain_tiles(backend, shape, options.overlap or 0.0, zoom)
+    plan, zoom = _plan(backend, options.overlap or 0.0, zoom)
+    tiles = plan_tiles(shape, **plan)
     return [frame_at(backend, tile.region, zoom) for tile in tiles], tiles
 
 
-def _aligned_tiles(backend: Backend, shape: tuple[int, int], overlap: float, zoom: float) -> tuple[list[Tile], float]:
-    """Return tiles that begin on whole strides of the network, and the zoom at which strides are whole image pixels.
+class _Plan(TypedDict):
+    """How an image is covered with tiles, as `plan_tiles` takes it."""
+
+    tile: int
+    overlap_px: int
+    tight: bool
+    unit: int
+
+
+def _plan(backend: Backend, overlap: float, zoom: float) -> tuple[_Plan, float]:
+    """Return how an image is covered with tiles of the model's field, and the zoom at which they are looked at.
 
     A convolution with stride answers differently to a picture that is shifted by less than the stride; tiles that begin
-    on one grid see the same cells as the whole picture does.
+    on one grid see the same cells as the whole picture does. Their zoom is that at which strides are whole pixels of
+    the image.
     """
-    step = max(round(backend.stride / zoom), 1)
-    n_steps = max(backend.side // backend.stride, 1)
-    n_rows, n_columns = (math.ceil(n / step) for n in shape)
-    grid = plan_tiles((n_rows, n_columns), n_steps, round(n_steps * overlap), tight=True)
-    tiles = []
-    for tile in grid:
-        y0, x0, y1, x1 = (n * step for n in tile.region)
-        tiles.append(Tile((y0, x0, min(y1, shape[0]), min(x1, shape[1])), shape))
-    return tiles, backend.stride / step
+    if backend.stride > 1:
+        unit = max(round(backend.stride / zoom), 1)
+        side, zoom = max(backend.side // backend.stride, 1), backend.stride / unit
+    else:
+        unit, side = 1, max(math.floor(backend.side / zoom), _SMALLEST_TILE)
+    return _Plan(tile=side, overlap_px=round(side * overlap), tight=backend.stride > 1, unit=unit), zoom
 
 
 def frame_for(backend: Backend, shape: tuple[int, int], prompt: Prompt, options: SegmentOptions, zoom: float) -> Frame:
@@ -104,29 +110,19 @@ def frame_for(backend: Backend, shape: tuple[int, int], prompt: Prompt, options:
         if abs(octaves) > _PROMPT_OCTAVES:  # whole octaves, so that prompts of like size share a tile
             zoom = zoom / 2 ** round(octaves)
     zoom = min(zoom, backend.side / (_ROOM * max(y1 - y0 + 1, x1 - x0 + 1)))
-    if backend.stride > 1:  # the tiles of a whole image, whose features may be there already
-        tiles, zoom = _aligned_tiles(backend, shape, options.overlap or 0.0, zoom)
-    else:
-        tiles = _plain_tiles(backend, shape, options.overlap or 0.0, zoom)
+    plan, zoom = _plan(backend, options.overlap or 0.0, zoom)  # of a whole image: its features may be there already
     step = max(round(backend.stride / zoom), 1)
     longest = max(round(backend.side / zoom) // step * step, _SMALLEST_TILE)
     room = backend.nominal_diameter / zoom
-    spans = (sorted({tile.region[axis::2] for tile in tiles}) for axis in (0, 1))
     (top, bottom), (left, right) = (
         _span_around((low, high), along, n, min(n, longest), room, step)
-        for low, high, along, n in zip((y0, x0), (y1, x1), spans, shape, strict=True)
+        for low, high, along, n in zip((y0, x0), (y1, x1), plan_spans(shape, **plan), shape, strict=True)
     )
     return frame_at(backend, (top, left, bottom, right), zoom)
 
 
-def _plain_tiles(backend: Backend, shape: tuple[int, int], overlap: float, zoom: float) -> list[Tile]:
-    """Return tiles of the model's field at a zoom."""
-    side = max(math.floor(backend.side / zoom), _SMALLEST_TILE)
-    return plan_tiles(shape, side, round(side * overlap))
-
-
 def _span_around(
-    extent: tuple[float, float], spans: Sequence[tuple[int, ...]], n: int, longest: int, room: float, step: int
+    extent: tuple[float, float], spans: Sequence[tuple[int, int]], n: int, longest: int, room: float, step: int
 ) -> tuple[int, int]:
     """Return the span with most room on both sides of an extent, or a new one where none has enough.
 
@@ -135,7 +131,7 @@ def _span_around(
     extent
         First and last pixel that matter.
     spans
-        Start and end of the tiles along a side of ``n`` pixels.
+        Start and end of the tiles along a side of ``n`` pixels, in order; all are as long but perhaps the last.
     n
         Pixels along the side; behind its ends nothing can be cut off.
     longest
@@ -150,8 +146,10 @@ def _span_around(
     def gap(span: tuple[int, int]) -> float:
         return min(low - span[0] if span[0] > 0 else math.inf, span[1] - 1 - high if span[1] < n else math.inf)
 
-    best = max(((start, stop) for start, stop in spans), key=gap)
-    length = max(stop - start for start, stop in spans)  # the last one may be cut off by the end of the image
+    length = spans[0][1] - spans[0][0]
+    after = bisect_right(spans, (low + high + 1 - length) / 2, key=lambda span: span[0])  # where it would be centred
+    near = sorted({0, max(after - 1, 0), min(after, len(spans) - 1), len(spans) - 1})  # others have less room
+    best = max((spans[i] for i in near), key=gap)
     if gap(best) >= min(room, (length - (high - low)) / 2 - 1):
         return best
     middle = min(max(round((low + high + 1 - longest) / 2), 0), n - longest)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from napari_cellsam.models.backend import Decoded, PicturePrompt
 from napari_cellsam.models.framing import frame_for, zoom_for
 from napari_cellsam.models.memory_limits import DecodeWork, one_step
 from napari_cellsam.models.pasting import paste
+from napari_cellsam.models.steps import for_each
 from napari_cellsam.types import AbsentImage, Image, Mask, Prompt, SegmentOptions
 
 if TYPE_CHECKING:
@@ -88,11 +90,14 @@ class PromptWork:
         for (frame, clahe, logits, threshold), members in groups.items():
             with one_step("encode the part of the image around a prompt"):
                 features: Any = yield from self._features.steps(image, frame, clahe=clahe, detecting=False, keep=True)
-            asked = [_to_picture(asks[i].prompts[j], frame) for i, j in members]
+            prompts = [asks[i].prompts[j] for i, j in members]
+            asked: list[PicturePrompt] = yield from for_each(prompts, partial(_to_picture, frame=frame))
             decoded: list[Decoded] = yield from self._decode.steps(features, asked, whole=logits, threshold=threshold)
-            for (i, j), answer in zip(members, decoded, strict=True):
-                answers[i][j] = paste(answer, frame, image.shape, threshold, keep_logits=logits)
-        return [[mask for mask in masks if mask is not None] for masks in answers]
+            pasting = partial(paste, frame=frame, shape=image.shape, threshold=threshold, keep_logits=logits)
+            masks: list[Mask] = yield from for_each(decoded, pasting)
+            for (i, j), mask in zip(members, masks, strict=True):
+                answers[i][j] = mask
+        return [[mask for mask in found if mask is not None] for found in answers]
 
     def prefetch_steps(
         self, image: AnyImage, options: SegmentOptions, around_yx: tuple[float, float] | None
@@ -125,7 +130,8 @@ class PromptWork:
         if not ask.prompts:
             return []
         zoom = yield from self._zoom(image, ask)
-        return [frame_for(self._backend, image.shape, prompt, ask.options, zoom) for prompt in ask.prompts]
+        place = partial(frame_for, self._backend, image.shape, options=ask.options, zoom=zoom)
+        return (yield from for_each(ask.prompts, place))
 
     def _zoom(self, image: AnyImage, ask: PromptAsk) -> Steps[float]:
         """Return the zoom for prompts: from their boxes where all have one, else from the image's cells."""

@@ -100,6 +100,7 @@ class PublishedBackend:
             self.network.use_bfloat16()
         self.precision = str(dtype).removeprefix("torch.")
         self.side = network.side
+        self.grid_side = network.side // _GRID_STEP
         self.can_detect = network.can_detect
         finder = network.config.finder
         self.n_queries = finder.n_anchors if finder else 0

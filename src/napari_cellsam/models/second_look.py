@@ -6,7 +6,7 @@ which the first look is sure would hardly change, and are left as they are.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,10 +23,27 @@ if TYPE_CHECKING:
     from napari_cellsam.models.steps import Steps
     from napari_cellsam.types import SegmentOptions
 
-__all__ = ["Looks", "averaged", "joined", "turned_boxes"]
+__all__ = ["Looks", "Seen", "averaged", "joined", "turned_boxes"]
 
 _SAME_BOX = 0.5  # IoU
 _SURE = 0.95  # score; such outlines hardly change with a second one
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """What looks at a picture have found.
+
+    Attributes
+    ----------
+    boxes, scores
+        ``(N, 4)`` x0, y0, x1, y1 and ``(N,)``, best first.
+    is_full
+        Whether one of the looks has as many boxes to be outlined as the detector has queries: there may be more.
+    """
+
+    boxes: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    is_full: bool
 
 
 class Looks:
@@ -47,15 +64,17 @@ class Looks:
     def __init__(self, backend: Backend, size: tuple[int, int], features: Any, turned: Any = None) -> None:
         self._backend, self._size, self._features, self._turned = backend, size, features, turned
 
-    def detect_steps(self) -> Steps[tuple[NDArray[np.float32], NDArray[np.float32]]]:
-        """Return boxes ``(N, 4)`` x0, y0, x1, y1 and scores ``(N,)``, best first."""
+    def detect_steps(self, options: SegmentOptions) -> Steps[Seen]:
+        """Return what both looks have found."""
         yield None
         first = self._backend.detect(self._features)
+        is_full = self._fills(first[1], options)
         if self._turned is None:
-            return first
+            return Seen(*first, is_full)
         yield None
         boxes, scores = self._backend.detect(self._turned)
-        return joined(first, (turned_boxes(boxes, self._size), scores))
+        is_full = is_full or self._fills(scores, options)
+        return Seen(*joined(first, (turned_boxes(boxes, self._size), scores)), is_full)
 
     def outline_steps(
         self, decode: DecodeWork, boxes: NDArray[np.float32], scores: NDArray[np.float32], options: SegmentOptions
@@ -79,6 +98,11 @@ class Looks:
 
         yield Aside(average)
         return answers
+
+    def _fills(self, scores: NDArray[np.float32], options: SegmentOptions) -> bool:
+        """Return whether one look's boxes take all queries."""
+        n_outlined = (scores > self._backend.outlined_from(scores, options)).sum()
+        return bool(n_outlined >= self._backend.n_queries)
 
 
 def turned_boxes(boxes: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -12,9 +12,12 @@ from napari_cellsam.types.finetuning import TrainingProgress
 if TYPE_CHECKING:
     from napari_cellsam.types import Cell
 
-__all__ = ["Advance", "Aside", "Found", "Step", "Steps", "run_steps"]
+__all__ = ["Advance", "Aside", "Found", "Step", "Steps", "for_each", "run_steps"]
 
+Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+_ITEMS_OF_STEP = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +56,16 @@ Step = Aside | Advance | Found | TrainingProgress | None
 
 Steps = Generator[Step, Any, Result]
 """Work in steps of some 50 ms on a laptop's processor; closing it cancels it."""
+
+
+def for_each(items: Sequence[Item], work: Callable[[Item], Result]) -> Steps[list[Result]]:
+    """Do the same short work on each of many items; others may go first between every few dozen."""
+    results = []
+    for i, item in enumerate(items):
+        if i and i % _ITEMS_OF_STEP == 0:
+            yield None
+        results.append(work(item))
+    return results
 
 
 def run_steps(steps: Steps[Result], on_step: Callable[[Step], None] | None = None) -> Result:

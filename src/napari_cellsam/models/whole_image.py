@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from napari_cellsam.models.backend import Backend
     from napari_cellsam.models.cell_sizes import CellSizes
     from napari_cellsam.models.frame_features import FrameFeatures, Prepared
+    from napari_cellsam.models.second_look import Seen
     from napari_cellsam.models.steps import Steps
     from napari_cellsam.types import AbsentImage, Cell, Image, SegmentOptions
 
@@ -112,16 +113,16 @@ class WholeImageWork:
         features: Any = yield from self._features.steps(image, frame, clahe=bool(options.clahe), prepared=run.prepared)
         turned: Any = (yield from self._turned(run, frame)) if options.looks == _TWICE else None
         looks = Looks(self._backend, frame.size, features, turned)
-        boxes, scores = yield from looks.detect_steps()
-        counted = scores > self._backend.outlined_from(scores, options)
-        full = counted.sum() >= self._backend.n_queries
-        if full and search.split(number, quarters(frame, self._backend.squashes)):
+        seen: Seen = yield from looks.detect_steps(options)
+        if seen.is_full and search.split(number, quarters(frame, self._backend.squashes)):
             return
-        answers = yield from looks.outline_steps(run.decode, boxes[counted], scores[counted], options)
+        counted = seen.scores > self._backend.outlined_from(seen.scores, options)
+        boxes, scores = seen.boxes[counted], seen.scores[counted]
+        answers = yield from looks.outline_steps(run.decode, boxes, scores, options)
 
         def add_all() -> None:
             found = []
-            for answer, box_score in zip(answers, scores[counted].tolist(), strict=True):
+            for answer, box_score in zip(answers, scores.tolist(), strict=True):
                 score = self._backend.cell_score(box_score, answer.predicted_iou, options)
                 if score is None or answer.predicted_iou < (options.min_predicted_iou or 0):
                     continue

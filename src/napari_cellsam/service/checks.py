@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING
 from napari_cellsam.errors import LimitExceededError, MessageError
 from napari_cellsam.geometry import check_prompt
 from napari_cellsam.service import convert
+from napari_cellsam.service.codec import MAX_FRAME_BYTES
 
 if TYPE_CHECKING:
     from napari_cellsam.service.messages import ImageRef, PromptData
     from napari_cellsam.types import Image, Prompt
 
-__all__ = ["check_ref", "prompts_of"]
+__all__ = ["check_logits", "check_ref", "prompts_of"]
 
 _MOST_POINTS = 256  # in a prompt: all of them are looked at together, in one step that nothing can end
+_LOGIT_BYTES = 4
+_MASK_BYTES = 2**12  # of an answer beside its logits; a large cell has more
 
 
 def check_ref(ref: ImageRef, image: Image | None, max_pixels: int) -> None:
@@ -77,6 +80,29 @@ def prompts_of(prompts: Sequence[PromptData], shape: tuple[int, int], max_prompt
     for prompt in values:
         _check_prompt(prompt, shape)
     return values
+
+
+def check_logits(n_prompts: int, grid_side: int) -> None:
+    """Refuse to answer more prompts with logits than fit into one answer.
+
+    Parameters
+    ----------
+    n_prompts
+        In one request.
+    grid_side
+        Pixels along the logits of each, as the model has them.
+
+    Raises
+    ------
+    LimitExceededError
+        If there are too many.
+    """
+    most = MAX_FRAME_BYTES // (_LOGIT_BYTES * grid_side**2 + _MASK_BYTES)
+    if n_prompts > most:
+        raise LimitExceededError(
+            f"got {n_prompts} prompts in one request, to be answered with logits; {most} of this model's fit into one "
+            "answer. Ask in parts, or without logits"
+        )
 
 
 def _check_prompt(prompt: Prompt, shape: tuple[int, int]) -> None:

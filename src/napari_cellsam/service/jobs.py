@@ -14,7 +14,7 @@ from napari_cellsam.geometry import check_near
 from napari_cellsam.models.steps import Aside, Found, Step, Steps
 from napari_cellsam.service import convert
 from napari_cellsam.service.arrays import pack, unpack
-from napari_cellsam.service.checks import check_ref, prompts_of
+from napari_cellsam.service.checks import check_logits, check_ref, prompts_of
 from napari_cellsam.service.limits import Limits
 from napari_cellsam.service.messages import (
     DetectBoxes,
@@ -114,6 +114,8 @@ class JobMaker:
 
         def together(asks: Sequence[Any]) -> JobSteps:
             model = yield from self._model(name)
+            for ask in asks:  # of several, the others are asked again without the one that is refused
+                check_logits(len(ask.prompts) if ask.logits else 0, model.backend.grid_side)
             model_asks = [model.ask(ask.prompts, ask.options, logits=ask.logits) for ask in asks]
             answers = yield from model.prompt_steps(self._image(request.image), model_asks)
             return [MasksFound(masks=tuple(map(convert.mask_data, masks))) for masks in answers]
