@@ -1,5 +1,7 @@
 """ome-zarr-py and the models of the specification read our OME-Zarr, and that of others is imported."""
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 import zarr
@@ -79,9 +81,29 @@ def test_a_folder_that_a_killed_export_left_aside_is_put_back(tmp_path, monkeypa
     path.rename(tmp_path / ".a.ome.zarr.old")  # as if the process had died between the two renames
     monkeypatch.setattr("zarr.open_group", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "disk full")))
     with pytest.raises(OutputError, match="disk full"):
-        write(make_scene("touching cells"), tmp_path)
+        FORMATS["ome-zarr"].write(path, make_scene("touching cells"), overwrite=True)
     monkeypatch.undo()
     np.testing.assert_array_equal(read_cells(path).labels, make_scene("one cell").labels)
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_folder_that_was_left_aside_is_replaced_only_where_it_may_be(tmp_path, overwrite):
+    path = write(make_scene("one cell"), tmp_path)
+    path.rename(tmp_path / ".a.ome.zarr.old")
+    with nullcontext() if overwrite else pytest.raises(OutputError, match="exists already"):
+        FORMATS["ome-zarr"].write(path, make_scene("touching cells"), overwrite)
+    kept = make_scene("touching cells" if overwrite else "one cell")
+    np.testing.assert_array_equal(read_cells(path).labels, kept.labels)
+    assert [child.name for child in tmp_path.iterdir()] == ["a.ome.zarr"]
+
+
+def test_a_folder_that_cannot_be_put_back_stays_aside(tmp_path, monkeypatch):
+    path = write(make_scene("one cell"), tmp_path)
+    aside = path.rename(tmp_path / ".a.ome.zarr.old")
+    monkeypatch.setattr(type(path), "replace", lambda *_: (_ for _ in ()).throw(PermissionError(13, "not yours")))
+    with pytest.raises(OutputError, match=r"a\.ome\.zarr cannot be written: not yours"):
+        write(make_scene("touching cells"), tmp_path)
+    assert list(tmp_path.iterdir()) == [aside]
 
 
 def test_the_old_folder_comes_back_when_the_new_one_cannot_take_its_place(tmp_path, monkeypatch):

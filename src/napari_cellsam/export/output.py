@@ -129,7 +129,7 @@ def whole_folder(path: Path, marker: str, overwrite: bool = False) -> Iterator[P
         A file that each such folder has. A folder without it is somebody else's, and never replaced.
     overwrite
         Whether a folder that is there already is replaced. For an instant there is none then; if the process dies in
-        it, the next export puts the old folder back, which lies beside under a hidden name.
+        it, the next export first puts the old folder back, which lies beside under a hidden name.
 
     Yields
     ------
@@ -142,6 +142,11 @@ def whole_folder(path: Path, marker: str, overwrite: bool = False) -> Iterator[P
         If the folder exists already or cannot be written.
     """
     old = path.with_name(f".{path.name}.old")
+    try:
+        if old.is_dir() and not path.exists():
+            old.replace(path)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror or error}; choose another name") from error
     if path.exists() and overwrite and not (path / marker).is_file():
         raise OutputError(f"{path} is there already, and nothing that we wrote; remove it, or choose another name")
     if path.exists() and not overwrite:
@@ -150,7 +155,7 @@ def whole_folder(path: Path, marker: str, overwrite: bool = False) -> Iterator[P
     temporary = path.with_name(f".{path.name}.{uuid4().hex}")
     try:
         if old.exists():
-            shutil.rmtree(old) if path.exists() else old.replace(path)
+            shutil.rmtree(old)
         try:
             yield temporary
             _swap(temporary, path, old)
