@@ -328,6 +328,7 @@ def test_cells_of_a_region_are_as_large_as_those_of_the_plane(viewer, make_sessi
     assert client.segmented_with[-1].diameter is None, "the model looks at the whole plane"
     client.diameter = 30.0
     session.prefer(model="another")
+    session.connection.reconnect()
     assert session.diameter(()) != 100.0, "another model may see other sizes"
 
 
