@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.widgets.conftest import DISCS
+from tests.widgets.conftest import DISCS, discs
 
 from napari_cellsam.errors import OptionError
 from napari_cellsam.widgets._rewriting import _apart
@@ -135,6 +135,8 @@ def test_selected_cells_are_outlined_anew_as_one_step(session, selection):
     for place in places:  # somebody spoiled them
         session.correcting.shrink(*place)
     spoiled = labels_of(session).copy()
+    session.verifying.verify_image()
+    assert all(record.reviewed for record in session.cells)
     n_steps = len(session.history)
     places = [tuple(np.argwhere(spoiled == label)[0]) for label in labels]
     for place in places:
@@ -145,8 +147,23 @@ def test_selected_cells_are_outlined_anew_as_one_step(session, selection):
     records = [session.cells.get((), label) for label in labels]
     assert [record.origin for record in records] == ["prompted", "prompted"]
     assert all(record.prompts[-1].box_yxyx is not None for record in records)
+    assert not any(record.reviewed for record in records), "nobody has looked at the new outlines"
     session.undo()
     assert np.array_equal(labels_of(session), spoiled)
+
+
+def test_a_selected_cell_whose_new_outline_lies_on_others_stays(session, selection):
+    bright = discs() > 0
+    mine = np.zeros(bright.shape, np.uint32)
+    mine[bright] = 1
+    mine[4:7, 4:34], mine[4:34, 4:7], mine[90:95, 50:60] = 2, 2, 3  # around the first disc, and elsewhere
+    session.use_labels(session.viewer.add_labels(mine.copy(), name="mine"))
+    session.settle()
+    for place in ((5, 5), (92, 55)):
+        selection.toggle(*place)
+    session.correcting.redo(5, 5)
+    session.settle()
+    assert np.array_equal(labels_of(session) == 2, mine == 2)
 
 
 def test_what_is_deleted_is_selected_no_more_and_what_grows_is_framed_anew(session, selection, qtbot):
