@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
+from napari_cellsam.export import measurements
 from napari_cellsam.export.cell_set import CellSet
+from napari_cellsam.export.formats import export_cells
 from napari_cellsam.export.measurements import tabulate
 from napari_cellsam.types import Image
 
@@ -33,3 +35,12 @@ def test_planes_with_other_channels_have_rows_of_equal_length():
     assert table["plane"] == [0, 1, 2]
     assert table["mean_intensity_DAPI"] == [10, 20, None]
     assert table["mean_intensity_CD45"] == [None, 10, 10]
+
+
+def test_cells_are_measured_once_for_all_tables_of_them(tmp_path, monkeypatch):
+    measured = []
+    monkeypatch.setattr(measurements, "tabulate", lambda cells: measured.append(cells) or tabulate(cells))
+    both = [CellSet.from_array(np.ones((2, 3), int), name=name) for name in ("a", "b")]
+    for cells in both:
+        list(export_cells(cells, tmp_path, ["csv", "parquet"]))
+    assert measured == both

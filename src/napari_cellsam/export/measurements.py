@@ -6,6 +6,7 @@ import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from napari_cellsam.errors import OutputError
 from napari_cellsam.export.cell_set import CellSet, used_labels
 from napari_cellsam.export.facts import describe
 from napari_cellsam.export.output import whole_file
+from napari_cellsam.export.shapes import measure_shapes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["tabulate", "write_columns", "write_csv", "write_parquet"]
 
 _ROWS = 512  # measured together
+
+_tables: WeakKeyDictionary[CellSet, dict[str, list[Any]]] = WeakKeyDictionary()
 
 
 def tabulate(cells: CellSet) -> dict[str, list[Any]]:
@@ -33,8 +37,8 @@ def tabulate(cells: CellSet) -> dict[str, list[Any]]:
     Returns
     -------
     dict
-        ``plane`` for stacks, ``label``, measurements, ``origin``, ``detector_score`` and ``predicted_iou``; None
-        where something is not known.
+        ``plane`` for stacks, ``label``, place, area, shape (`measure_shapes`) and intensities, ``origin``,
+        ``detector_score`` and ``predicted_iou``; None where something is not known.
     """
     columns: dict[str, list[Any]] = {}
     n_rows = 0
@@ -51,8 +55,15 @@ def tabulate(cells: CellSet) -> dict[str, list[Any]]:
     return columns
 
 
+def _table_of(cells: CellSet) -> dict[str, list[Any]]:
+    """Return the columns, measured once for all formats that want them."""
+    if cells not in _tables:
+        _tables[cells] = tabulate(cells)
+    return _tables[cells]
+
+
 def _measure(labels: NDArray[np.uint32], cells: CellSet, plane: int) -> dict[str, list[Any]]:
-    """Measure the cells of one plane in one pass: place, area, intensity per channel."""
+    """Measure the cells of one plane: place, area, shape, intensity per channel."""
     used = used_labels(labels)
     pixels = cells.images[plane].pixels if cells.images else np.zeros((*labels.shape, 0), np.uint8)
     sums = np.zeros((3 + pixels.shape[2], len(used)))  # pixels, y, x, and each channel
@@ -74,6 +85,8 @@ def _measure(labels: NDArray[np.uint32], cells: CellSet, plane: int) -> dict[str
     }
     if cells.pixel_size_um is not None:
         columns["area_um2"] = (area * float(np.prod(cells.pixel_size_um))).round(6).tolist()
+    shapes = measure_shapes(labels, used, area, means[:2], cells.pixel_size_um)
+    columns |= {name: values.tolist() for name, values in shapes.items()}
     titles = cells.images[plane].channel_titles if cells.images else ()
     for title, values in zip(titles, means[2:], strict=True):
         columns[f"mean_intensity_{title}"] = values.round(4).tolist()
@@ -97,7 +110,7 @@ def write_csv(path: Path, cells: CellSet, overwrite: bool = False) -> None:
     OutputError
         If the file exists already or cannot be written.
     """
-    write_columns(path, tabulate(cells), overwrite)
+    write_columns(path, _table_of(cells), overwrite)
 
 
 def write_columns(path: Path, columns: Mapping[str, Sequence[Any]], overwrite: bool = False) -> None:
@@ -135,7 +148,7 @@ def write_parquet(path: Path, cells: CellSet, overwrite: bool = False) -> None:
         from pyarrow import parquet, table
     except ImportError as error:
         raise OutputError("Parquet needs pyarrow: pip install napari-cellsam[parquet], or export CSV") from error
-    columns = tabulate(cells)
+    columns = _table_of(cells)
     with whole_file(path, overwrite) as temporary:
         parquet.write_table(table(_typed(columns)), temporary)
 
