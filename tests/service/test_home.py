@@ -22,6 +22,7 @@ from napari_cellsam.service.messages import FeaturesFound, Prefetched
 from napari_cellsam.types import Image, Mask, Prompt
 
 IMAGE = Image.from_array(np.zeros((8, 8), np.uint8))
+OTHER = Image.from_array(np.ones((8, 8), np.uint8))
 CLICK = [Prompt(inside=[(2, 3)])]
 
 
@@ -45,7 +46,7 @@ class Recorder:
 
     def prefetch(self, image, options=None, around=None, *, call=None):
         self.asked.append("prefetch")
-        return Prefetched(n_encoded=1, n_cached=0, diameter=None, seconds=0.0)
+        return Prefetched(n_encoded=1, n_cached=0, diameter=None, seconds=0.0, weights_id=self.weights_id)
 
     def segment_prompts(self, image, prompts, options=None, *, logits=False, slot=None, call=None, send_image=True):
         self.asked.append("click")
@@ -142,6 +143,51 @@ def test_other_weights_at_home_are_refused_once_and_for_all(remote):
         assert "weights" in home.why_not
         assert where(home) == "remote"
         assert remote.asked.count("fetch") == 1
+
+
+@pytest.mark.parametrize("learn", [lambda home: home.info(), lambda home: home.prefetch(OTHER)])
+def test_when_the_server_has_new_weights_the_old_ones_answer_no_longer(home, remote, learn):
+    where(home)
+    home.wait_until_home(10)
+    home.mode = "auto"  # in which prefetching fetches nothing
+    home.latency.add("server", 1.0)
+    assert where(home) == "local"
+    remote.weights_id = "new"
+    learn(home)
+    assert where(home) == "remote"
+    home.wait_until_home(10)
+    assert where(home) == "remote"
+    assert "weights" in home.why_not
+
+
+def test_when_both_sides_have_the_new_weights_clicks_are_decoded_at_home_again(home, remote, local):
+    where(home)
+    home.wait_until_home(10)
+    remote.weights_id = local.weights_id = "new"
+    home.info()
+    assert where(home) == "remote"
+    assert home.wait_until_home(10)
+    assert where(home) == "local"
+
+
+@pytest.mark.parametrize("said", ["w", ""])
+def test_a_server_that_says_nothing_new_is_helped_as_before(home, remote, said):
+    where(home)
+    home.wait_until_home(10)
+    remote.weights_id = said
+    home.info()
+    before = list(remote.asked)
+    assert where(home) == "local"
+    assert remote.asked == before
+
+
+def test_weights_that_are_known_here_only_when_they_are_loaded_are_compared_then(home, local):
+    local.weights_id, local.has_features = "", True  # of an image that was looked at here before
+    local.put_features = lambda entries, call=None: setattr(local, "weights_id", "other")
+    home.prefetch(IMAGE)
+    home.wait_until_home(10)
+    assert "weights" in home.why_not
+    assert where(home) == "remote"
 
 
 def test_features_that_do_not_help_are_not_fetched_again(home, remote, local):

@@ -69,6 +69,7 @@ class HomeDecoding:
         self._latency = Latency()
         self._refused: str | None = None
         self._n_failures = 0
+        self._weights_id, self._doubted = "", False  # of what was brought home; whether the server has others since
         self._closed = False
         self.mode = mode
 
@@ -100,7 +101,9 @@ class HomeDecoding:
 
     def info(self, *, call: Call | None = None) -> ServiceInfo:
         """Return what the distant service is."""
-        return self._remote.info(call=call)
+        info = self._remote.info(call=call)
+        self._heard(_weights_id(info, self._remote.model))
+        return info
 
     def prefetch(
         self,
@@ -113,6 +116,7 @@ class HomeDecoding:
         """Let the distant service encode what the first prompts need, and bring it home; as `Client.prefetch`."""
         image = _as_image(image)
         answer = self._remote.prefetch(image, options, around, call=call)
+        self._heard(answer.weights_id)
         at = around or ((image.shape[0] - 1) / 2, (image.shape[1] - 1) / 2)
         if self._mode == "home":  # in mode auto the first click shows whether it is worth it
             self._bring_home(image, [Prompt(inside=[at])], options)
@@ -215,7 +219,7 @@ class HomeDecoding:
         self.close()
 
     def _goes_home(self) -> bool:
-        if self._mode == "server" or self._refused is not None:
+        if self._mode == "server" or self._refused is not None or self._doubted:
             return False
         return self._mode == "home" or self._latency.home_is_sooner()
 
@@ -242,17 +246,27 @@ class HomeDecoding:
         """Fetch features, and give them to the service on this machine."""
         try:
             found = self._remote.fetch_features(image, prompts, options, call=call)
-            own = {model.name: model.weights_id for model in self._local.info().models}
-            name = self._local.model or next(iter(own), "")
-            if own.get(name) and own[name] != found.weights_id:
-                self._refuse(f"the distant service's weights are not those of {name!r} on this machine")
-                return
-            self._local.put_features(found.entries, call=call)
-            self._try_out(image, prompts, options, call)
+            if self._has(found.weights_id):
+                self._local.put_features(found.entries, call=call)
+            if self._has(found.weights_id):  # by now the model here is loaded, and its weights are known
+                self._try_out(image, prompts, options, call)
+                self._weights_id, self._doubted = found.weights_id, False
         except RequestCancelledError:
             _logger.debug("features of image %s were on their way when the client was closed", image.image_id)
         except CellsamError as error:
             self._failed(f"features could not be brought home: {error}")
+
+    def _has(self, weights_id: str) -> bool:
+        """Return whether the service on this machine has these weights, as far as it knows; if not, refuse for good."""
+        own = _weights_id(self._local.info(), self._local.model)
+        if own not in ("", weights_id):
+            self._refuse("the distant service's weights are not those of its model on this machine")
+        return own in ("", weights_id)
+
+    def _heard(self, weights_id: str) -> None:
+        """Take note of the weights that the distant service has now; with others, what is at home is out of date."""
+        if weights_id and self._weights_id and weights_id != self._weights_id:
+            self._doubted = True
 
     def _try_out(self, image: Image, prompts: tuple[Prompt, ...], options: SegmentOptions | None, call: Call) -> None:
         """See whether the service on this machine can use what it was given."""
@@ -279,3 +293,8 @@ class HomeDecoding:
 
 def _as_image(image: Image | ArrayLike) -> Image:
     return image if isinstance(image, Image) else Image.from_array(image)
+
+
+def _weights_id(info: ServiceInfo, model: str) -> str:
+    """Return the hash of a model's weights, of the first one where none is named; empty while it is not known."""
+    return next((offer.weights_id for offer in info.models if model in ("", offer.name)), "")

@@ -158,6 +158,7 @@ class JobMaker:
                 n_cached=done.n_cached,
                 diameter=done.diameter,
                 seconds=time.perf_counter() - begun,
+                weights_id=model.weights_id,
             )
 
         return _single(ticket, Urgency.SOON, begin)

@@ -47,12 +47,15 @@ class Prefetched(Message, frozen=True, kw_only=True, tag="prefetched"):
         Cell diameter in pixels by which the image is scaled, or None.
     seconds
         How long it took.
+    weights_id
+        Hash of the weights that encoded them; empty from a service that does not say.
     """
 
     n_encoded: int
     n_cached: int
     diameter: float | None
     seconds: float
+    weights_id: str = ""
 
 
 class BoxesFound(Message, frozen=True, kw_only=True, tag="boxes_found"):
