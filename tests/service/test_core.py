@@ -209,7 +209,7 @@ class TestAnswers:
 
     def test_prefetching_says_what_it_did(self, ask, ref, queue):
         first, second = ask(Prefetch(image=ref)).result, ask(Prefetch(image=ref, around=(3.0, 3.0))).result
-        assert isinstance(first, Prefetched) and first.seconds >= 0
+        assert isinstance(first, Prefetched) and first.seconds >= 0 and first.weights_id == "squares"
         assert [(one.n_encoded, one.n_cached) for one in (first, second)] == [(1, 0), (0, 1)]
         assert [hit for kind, hit in queue.cached if kind == "features"] == [False, True]
 
