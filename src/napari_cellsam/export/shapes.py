@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_cellsam.export.hulls import Extents, convex_areas
-
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -60,16 +58,13 @@ def measure_shapes(
     dict
         ``equivalent_diameter_px`` (of the circle of that area), ``axis_major_length_px`` and ``axis_minor_length_px``
         (of the ellipse of the same moments), and the three as ``_um`` where the size of a pixel is known;
-        ``perimeter_px``, ``eccentricity`` (0 of a circle), ``orientation`` (of the long axis, in radians from the
-        downward axis, -pi/2 to pi/2, rising towards the right) and ``solidity`` (1 of a convex cell), of the pixels as
-        if they were square.
+        ``perimeter_px``, ``eccentricity`` (0 of a circle) and ``orientation`` (of the long axis, in radians from the
+        downward axis, -pi/2 to pi/2, rising towards the right), of the pixels as if they were square.
     """
     centres = np.rint(centroids).astype(np.int64)
     sums = np.zeros((5, len(used)))
-    extents = []
     for runs in _strips_of_runs(labels, used):
         sums += _moments(runs, centres)
-        extents.append(_extents(runs))
     spreads = _spreads(sums, area)
     major, minor = _axes(spreads)
     columns = {"equivalent_diameter_px": _diameter(area), "axis_major_length_px": major, "axis_minor_length_px": minor}
@@ -81,7 +76,6 @@ def measure_shapes(
     columns["perimeter_px"] = _perimeters(labels, used)
     columns["eccentricity"] = np.sqrt(1 - np.square(minor / np.where(major > 0, major, 1))) * (major > 0)
     columns["orientation"] = _orientation(spreads)
-    columns["solidity"] = area / convex_areas(Extents.joined(extents), len(used))
     return {name: values.round(_DIGITS_UM if name.endswith("_um") else _DIGITS_PX) for name, values in columns.items()}
 
 
@@ -111,17 +105,6 @@ def _moments(runs: _Runs, centres: NDArray[np.int64]) -> NDArray[np.float64]:
     sum_xx = n * x * x + 2 * x * steps + steps * (2 * n - 1) // 3
     terms: tuple[NDArray[Any], ...] = (n * y, sum_x, n * y * y, sum_xx, y * sum_x)
     return np.array([np.bincount(runs.cell, term, centres.shape[1]) for term in terms])
-
-
-def _extents(runs: _Runs) -> Extents:
-    """Return where each cell begins and ends in each row."""
-    rank = np.argsort(runs.cell, kind="stable")
-    cell, y, x = runs.cell[rank], runs.y[rank], runs.x[rank]
-    last = np.ones(len(cell), bool)
-    last[:-1] = (cell[1:] != cell[:-1]) | (y[1:] != y[:-1])
-    first = np.roll(last, 1)
-    columns = (cell[first], y[first], x[first], (x + runs.length[rank])[last] - 1)
-    return Extents(*(column.astype(np.int32) for column in columns))
 
 
 def _spreads(sums: NDArray[np.float64], area: NDArray[np.int64]) -> NDArray[np.float64]:
