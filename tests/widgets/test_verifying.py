@@ -7,6 +7,7 @@ import pytest
 from tests.widgets.conftest import HANG_MS
 
 from napari_cellsam.editing.journal import replay
+from napari_cellsam.widgets import _verifying
 from napari_cellsam.widgets._search_region import Region
 from napari_cellsam.widgets._verifying import Verifying
 
@@ -124,8 +125,10 @@ def test_it_is_in_the_journal(session, verifying):
     assert replay(session.journaling.path).verified.all()
 
 
-def test_cells_of_another_tool_are_reviewed_too_and_those_mostly_outside_are_not(session, verifying):
-    mine = np.zeros((100, 110), np.uint32)
+def test_cells_of_another_tool_are_reviewed_too_and_those_mostly_outside_are_not(session, verifying, monkeypatch):
+    monkeypatch.setattr(_verifying, "_ROWS_AT_ONCE", 7)
+    mine = np.zeros((100, 110), np.int64)
+    mine[:, :3] = -1  # another tool's border
     mine[10:20, 10:20], mine[45:65, 30:40], mine[48:80, 60:70], mine[90:99, 90:99] = 4, 5, 6, 7
     layer = session.viewer.add_labels(mine, name="mine")
     session.use_labels(layer)

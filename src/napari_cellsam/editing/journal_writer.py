@@ -112,7 +112,7 @@ class JournalWriter:
 
     def close(self) -> bool:
         """Write what waits, as long as that goes on, and let go of the file; return whether everything is on disk."""
-        n_before = -1
+        n_before = self._n_written
         while not (written := self.flush()) and self._n_written > n_before:
             n_before = self._n_written
         self._closing.set()

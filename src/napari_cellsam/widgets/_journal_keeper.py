@@ -87,7 +87,8 @@ class JournalKeeper:
         self._thread.shutdown(wait=True)
         if self._writer is None and self._claimed is not None:
             self._claimed[1].release()
-        return not self._waiting and (self._writer is None or self._writer.close())
+        written = self._writer is None or self._writer.close()
+        return written and not self._waiting
 
     def _add(self, kind: Kind, action: Action) -> None:
         self._waiting.append((kind, action))

@@ -27,6 +27,7 @@ __all__ = ["Verifying"]
 
 _COLOUR = (0.2, 0.8, 0.4, 1.0)
 _OPACITY = 0.18
+_ROWS_AT_ONCE = 256
 _AROUND_PX = 256  # in which cells at the border of a region are seen whole
 
 
@@ -115,11 +116,12 @@ class Verifying:
     def _labels_in(self, plane: Plane, window: Window, inside: NDArray[np.bool_]) -> Iterable[int]:
         """Return the cells in a region, or most of them in it."""
         target = self._session.target
+        pixels = np.asarray(target.layer.data[plane])
         if inside.shape == target.shape and inside.all():
-            return _areas(target.read(plane, window))
+            return _areas(pixels)
         rows, columns = (slice(part.start - _AROUND_PX, part.stop + _AROUND_PX) for part in window)
         around = window_around(target.shape, (rows, columns))
-        labels = target.read(plane, around)
+        labels = pixels[around]
         (top, left), (height, width) = (w.start - a.start for w, a in zip(window, around, strict=True)), inside.shape
         within = _areas(np.where(inside, labels[top : top + height, left : left + width], 0))
         areas = _areas(labels)
@@ -187,10 +189,14 @@ class Verifying:
 
 def _areas(labels: NDArray[np.integer[Any]]) -> dict[int, int]:
     """Return how many pixels each cell has."""
-    if int(labels.max(initial=0)) > 4 * labels.size + 1024:  # a table of all numbers would be larger than the image
+    highest = int(labels.max(initial=0))
+    if highest > 4 * labels.size + 1024:  # a table of all numbers would be larger than the image
         numbers, areas = np.unique(labels, return_counts=True)
     else:
-        table = np.bincount(labels.ravel())
+        table = np.zeros(highest + 1, np.int64)
+        for top in range(0, len(labels), _ROWS_AT_ONCE):  # a copy of all of a large image would be larger still
+            strip = np.maximum(labels[top : top + _ROWS_AT_ONCE], 0).ravel()
+            table += np.bincount(strip.astype(np.int64), minlength=highest + 1)
         numbers = np.flatnonzero(table)
         areas = table[numbers]
-    return {number: area for number, area in zip(numbers.tolist(), areas.tolist(), strict=True) if number}
+    return {number: area for number, area in zip(numbers.tolist(), areas.tolist(), strict=True) if number > 0}
