@@ -25,7 +25,7 @@ class BrightModel:
     """
 
     weights_id = "bright"
-    backend = SimpleNamespace(can_detect=True)
+    backend = SimpleNamespace(can_detect=True, grid_side=64)
 
     def detect_steps(self, image, box_score=None):
         yield None
