@@ -43,7 +43,12 @@ def test_a_training_set_has_all_cells_that_are_complete(redoing, tmp_path):
     redoing.settle()
     [picture] = RetrainingSet.open(tmp_path / "set").pictures()
     assert picture.labels.max() == len(CROWD)
-    assert picture.verified.all()
+    assert np.array_equal(picture.verified, picture.labels == 0), "nobody has looked at the cells"
+
+
+def test_every_cell_is_complete(redoing):
+    redoing.verifying.verify_image()
+    assert sum(record.reviewed for record in redoing.cells) == len(CROWD)
 
 
 def test_every_cell_is_measured(redoing):

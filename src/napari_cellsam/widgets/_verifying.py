@@ -115,7 +115,7 @@ class Verifying:
 
     def _labels_in(self, plane: Plane, window: Window, inside: NDArray[np.bool_]) -> Iterable[int]:
         """Return the cells in a region, or most of them in it."""
-        target = self._session.target
+        target = self._session.settled
         pixels = np.asarray(target.layer.data[plane])
         if inside.shape == target.shape and inside.all():
             return _areas(pixels)
