@@ -74,6 +74,7 @@ def test_an_image_that_was_left_while_it_was_read_is_given_all_the_same(cache):
 def test_planes_that_the_slider_passes_while_one_is_read_are_never_read(viewer, make_session, client, monkeypatch):
     viewer.add_image(np.stack([np.roll(discs(), step, 0) for step in range(6)]), name="stack")
     viewer.dims.set_current_step(0, 0)
+    others = set(threading.enumerate())
     session = make_session(viewer)
     read, begun, gate = [], threading.Event(), threading.Event()
     whole = ImageSource.reader
@@ -94,9 +95,10 @@ def test_planes_that_the_slider_passes_while_one_is_read_are_never_read(viewer, 
         viewer.dims.set_current_step(0, step)
     gate.set()
     session.settle()
-    threads = [thread for thread in threading.enumerate() if thread.name == "napari-cellsam job"]
+    threads = {t for t in threading.enumerate() if t.name == "napari-cellsam job"} - others
     session.close()  # threads end then, when they are done with jobs that were cancelled
     for thread in threads:
         thread.join(HANG_S)
+        assert not thread.is_alive()
     assert read == [(0,), (5,)]
     assert sum(kind == "prefetch" for kind, _ in client.asked) <= 2
