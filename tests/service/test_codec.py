@@ -240,6 +240,13 @@ def test_prompts_in_such_numbers_that_they_would_fill_the_memory_are_not_decoded
         decode_request(decode_envelope(good.replace(b"\x91\x80", b"\xdd\x00\x20\x00\x00" + b"\x80" * 2**21)))
 
 
+def test_features_in_such_numbers_that_they_would_fill_the_memory_are_not_decoded():
+    entry = {"key": "a", "arrays": {}}
+    assert len(request_of({"type": "put_features", "entries": [entry] * 4096}).entries) == 4096
+    with pytest.raises(MessageError, match="length <= 4096"):
+        request_of({"type": "put_features", "entries": [entry] * 4097})
+
+
 def test_options_out_of_range_are_an_error_of_their_own():
     with pytest.raises(OptionError, match=r"overlap is 0\.9"):
         request_of({"type": "segment_image", "image": {"image_id": "a", "shape": [1, 2]}, "options": {"overlap": 0.9}})

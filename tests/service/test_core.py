@@ -242,6 +242,11 @@ class TestAnswers:
         assert ask(PutFeatures(entries=found.entries), of=other).result == FeaturesKept(n_entries=len(found.entries))
         assert ask(click(ref, (20, 20)), of=other).result.masks[0].corner == (14, 14)
 
+    def test_no_more_features_are_fetched_than_a_message_holds(self, ask, ref):
+        prompts = click(ref, *[(20, 20)] * 33).prompts
+        with pytest.raises(LimitExceededError, match="takes 32"):
+            ask(FetchFeatures(image=ref, prompts=prompts))
+
 
 class TestErrors:
     """What is wrong is said, as early as it can be seen."""

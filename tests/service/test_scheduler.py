@@ -47,6 +47,8 @@ class Later(Executor):
     def do(self, number=0):
         """Do the work that has waited longest, or another."""
         future, work, arguments, named = self.waiting.pop(number)
+        if not future.set_running_or_notify_cancel():
+            return
         try:
             result = work(*arguments, **named)
         except Exception as error:  # noqa: BLE001 - as an executor does
@@ -388,6 +390,35 @@ class TestCancelling:
         bench.executor.do()
         assert bench.run() == ["a"] and len(bench.frames["a"]) == 1
 
+    def test_work_aside_that_has_begun_is_waited_for_before_a_job_is_closed(self, bench):
+        ticket = bench.submit("a", [Aside(lambda: "prepared"), None])
+        bench.turn()
+        [(future, *_)] = bench.executor.waiting
+        future.set_running_or_notify_cancel()
+        ticket.fail(RequestCancelledError("stop"))
+        assert bench.turn() == [] and bench.closed == []
+        future.set_result("prepared")
+        bench.turn()
+        assert bench.closed == ["a"] and bench.log == ["a"] and len(bench.frames["a"]) == 1
+
+    def test_work_aside_that_has_not_begun_is_given_up_with_its_job(self, bench):
+        done = []
+        ticket = bench.submit("a", [Aside(lambda: done.append("a"))])
+        bench.turn()
+        ticket.fail(RequestCancelledError("stop"))
+        bench.run()
+        assert done == [] and bench.closed == ["a"]
+
+    def test_what_a_prompt_does_aside_does_not_wait_for_a_run(self):
+        bench, urgent = Bench(), Later()
+        bench.scheduler = Scheduler(bench.executor, urgent=urgent)
+        bench.submit("run", [Aside(lambda: "run")])
+        bench.submit("click", [Aside(lambda: "click")], Urgency.PROMPT)
+        bench.turn(2)
+        urgent.do()
+        bench.turn(1)
+        assert bench.frames["click"] == [answer_to("click")] and len(bench.executor.waiting) == 1
+
     def test_a_job_may_be_cancelled_from_within_its_step(self, bench):
         bench.submit("a", [lambda asks: bench.tickets["a"].fail(RequestCancelledError("stop")) and None, None])
         bench.run()
@@ -424,6 +455,28 @@ class TestPausing:
         assert bench.turn(4) == ["b", "b"]
         ticket.pause(False)
         assert bench.run()[-2:] == ["a", "a"]
+
+    def test_those_that_are_paused_do_not_keep_others_from_beginning(self, bench):
+        tickets = [bench.submit(client, 3, client=client) for client in "abcd"]
+        bench.turn(4)
+        for ticket in tickets:
+            ticket.pause(True)
+        for client in "efghi":
+            bench.submit(client, 3, client=client)
+        assert set(bench.turn(12)) == set("efgh")
+        assert bench.run()[-1] == "i" and {frame for name in "efghi" for frame in bench.frames[name]} == {
+            answer_to(name) for name in "efghi"
+        }
+
+    def test_those_that_are_paused_are_not_begun_without_end(self, bench):
+        for client in "abcdefgh":
+            ticket = bench.submit(client, 3, client=client)
+            bench.turn()
+            ticket.pause(True)
+        bench.submit("i", client="i")
+        assert bench.turn() == []
+        ticket.pause(False)
+        assert bench.run()[-1] == "i"
 
     def test_a_job_that_is_paused_does_not_begin(self, bench):
         ticket = bench.submit("a", 1)

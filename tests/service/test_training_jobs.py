@@ -193,6 +193,18 @@ def test_the_request_of_a_training_is_not_kept_beside_its_pictures(weights):
     pool.close()
 
 
+def test_a_training_that_was_refused_leaves_nothing_to_stop(weights):
+    jobs = TrainingJobs(ModelPool([str(weights)], "cpu", "fp32"), Limits(), allowed=True)
+    request = request_of(lesson_data(TRAIN[0]))
+    first, second = (Ticket("anna", number, lambda frame: None) for number in "12")
+    jobs.make(request, first)
+    jobs.make(request, second)
+    jobs.forget(second)  # a full queue refused it
+    assert jobs.stop("anna", "mine-1")
+    jobs.forget(first)
+    assert not jobs.stop("anna", "mine-1")
+
+
 def request_of(*lessons: LessonData) -> TrainModel:
     return TrainModel(name="mine-1", train=lessons)
 

@@ -214,7 +214,7 @@ class Client(TrainingRequests):
         Parameters
         ----------
         image, prompts, options
-            As for `segment_prompts`.
+            As for `segment_prompts`; 32 prompts at most.
         """
         image = _as_image(image)
         request = FetchFeatures(

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 __all__ = ["Service", "Submission"]
 
 _logger = logging.getLogger(__name__)
-_N_ASIDE = 4
+_N_ASIDE, _N_QUICK = 4, 2  # threads, those of clicks apart: these do not wait for what whole images have done aside
 _LAST_STEP_S = 10.0  # how long closing waits for a step that cannot be interrupted
 
 # that `Service.submit` raises; all others come as frames
@@ -100,7 +100,8 @@ class Service:
         self._aside = ThreadPoolExecutor(_N_ASIDE, thread_name_prefix="napari-cellsam aside")
         # images are unpacked one at a time: compressed ones may grow ten thousand times
         self._unpacking = ThreadPoolExecutor(1, thread_name_prefix="napari-cellsam images")
-        self._scheduler = Scheduler(self._aside, self.limits, self._observer)
+        self._quick = ThreadPoolExecutor(_N_QUICK, thread_name_prefix="napari-cellsam quick")
+        self._scheduler = Scheduler(self._aside, self.limits, self._observer, urgent=self._quick)
         self._trainings = TrainingJobs(models, self.limits, private if trains is None else trains)
         self._jobs = JobMaker(models, self._images, self.limits, self._observer, self._trainings, private)
         self._register = Register(self.limits, self._observer)
@@ -108,8 +109,7 @@ class Service:
             self._register.tickets, self._scheduler.n_ahead, every_s=pulse_s, patience_s=self.limits.idle_timeout_s
         )
         self.broken = threading.Event()
-        self._closing = threading.Lock()
-        self._closed = False
+        self._closing, self._closed = threading.Lock(), False
         self._worker = threading.Thread(target=self._work, name="napari-cellsam device", daemon=True)
         self._worker.start()
         self._pulse.start()
@@ -203,7 +203,7 @@ class Service:
             for ticket in self._register.tickets():
                 ticket.fail(ServiceUnavailableError(CLOSING))
             self._pulse.stop()
-            for executor in (self._aside, self._unpacking):
+            for executor in (self._aside, self._quick, self._unpacking):
                 executor.shutdown(wait=False, cancel_futures=True)
             self._worker.join(_LAST_STEP_S)
             self._models.close()
@@ -241,6 +241,7 @@ class Service:
             self._begin(request, ticket)
         except _REFUSALS:
             self._register.drop(ticket)
+            self._trainings.forget(ticket)
             raise
         except CellsamError as error:
             self._register.fail(ticket, error)
@@ -258,7 +259,7 @@ class Service:
             self._register.add(ticket)
             ticket.reply(Reply(result=TrainingStopped(found=self._trainings.stop(ticket.client_id, request.name))))
         elif isinstance(request, GetInfo):
-            self._errand(ticket, self.info, self._aside)
+            self._errand(ticket, self.info, self._quick)
         elif isinstance(request, PutImage):
             self._errand(ticket, lambda: self._keep(request), self._unpacking)
         else:

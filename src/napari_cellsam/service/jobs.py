@@ -53,6 +53,7 @@ __all__ = ["JobMaker"]
 
 _ARRAYS_OF_FEATURES = ("float16", "float32")
 _MOST_ARRAYS = 64
+_MOST_FETCHED = 32  # prompts: what each needs takes up to 28 MiB, and a message holds 1 GiB
 _LONGEST_KEY = 256
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.]{0,63}")  # of an array; others have a meaning in safetensors
 
@@ -131,7 +132,8 @@ class JobMaker:
 
     def _fetch(self, request: FetchFeatures, ticket: Ticket) -> Job:
         name = self._check(request)
-        prompts = prompts_of(request.prompts, request.image.shape, self._limits.max_prompts)
+        most = min(self._limits.max_prompts, _MOST_FETCHED)
+        prompts = prompts_of(request.prompts, request.image.shape, most)
 
         def begin() -> SingleSteps:
             model = yield from self._model(name)

@@ -6,6 +6,7 @@ import os
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
@@ -88,6 +89,7 @@ class Lane:
             raise _no_proxy(error) from error
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
+        self._rests_since = time.time()
         self.broken = False
 
     def post(
@@ -114,6 +116,18 @@ class Lane:
             timeout=httpx.Timeout(timeouts.idle_s, connect=timeouts.connect_s),
             extensions={"trace": self._notice},
         )
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether it has rested for so long that the service may have closed it.
+
+        By the time of day: a computer that sleeps stops the other clock, and does not hear that a connection ends.
+        """
+        return not 0 <= time.time() - self._rests_since <= _KEEP_ALIVE_S
+
+    def rest(self) -> None:
+        """Note that nothing is asked on it from now on."""
+        self._rests_since = time.time()
 
     def cut(self) -> None:
         """Break the connection from any thread: who reads or writes on it fails at once. It cannot be used again."""

@@ -33,18 +33,27 @@ class Lanes:
     @contextmanager
     def lend(self) -> Iterator[Lane]:
         """Lend a connection that nobody else uses; it is kept afterwards if it is any good."""
-        with self._lock:
-            lane = self._idle.pop() if self._idle else None
-        lane = lane or self._make()
+        lane = self._take() or self._make()
         try:
             yield lane
         finally:
             with self._lock:
                 keep = not (self._closed or lane.broken) and len(self._idle) < _MAX_IDLE
                 if keep:
+                    lane.rest()
                     self._idle.append(lane)
             if not keep:
                 lane.close()
+
+    def _take(self) -> Lane | None:
+        """Return an idle connection, and close those that are stale."""
+        with self._lock:
+            stale = [lane for lane in self._idle if lane.is_stale]
+            self._idle = [lane for lane in self._idle if lane not in stale]
+            lane = self._idle.pop() if self._idle else None
+        for one in stale:
+            one.close()
+        return lane
 
     def close(self) -> None:
         """Close the connections that are not lent now, and each lent one when it comes back."""

@@ -90,6 +90,7 @@ class Running:
         self.answer: object = None
         self.error: BaseException | None = None
         self._steps: JobSteps | None = None
+        self._aside: Future[Any] | None = None
 
     @property
     def clients(self) -> tuple[str, ...]:
@@ -123,6 +124,15 @@ class Running:
         answer, error = self.answer, self.error
         self.answer = self.error = None
         return self._steps.send(answer) if error is None else self._steps.throw(error)
+
+    def note_aside(self, future: Future[Any]) -> Future[Any]:
+        """Note what is done for it alone while it is parked; return that."""
+        self._aside = future
+        return future
+
+    def give_up_aside(self) -> bool:
+        """Give up what has not begun aside; return whether nothing is being done for it there any more."""
+        return self._aside is None or self._aside.cancel() or self._aside.done()
 
     def tell(self, frame: Frame) -> None:
         """Send a frame to all who wait."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, Future
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ __all__ = ["CLOSING", "Scheduler"]
 
 _logger = logging.getLogger(__name__)
 _MOST_RUNNING = {Urgency.PROMPT: 16, Urgency.SOON: 8, Urgency.RUN: 4, Urgency.TRAINING: 1}
+_MOST_BEGUN = 2  # times as many, with those whose receivers read slowly: each of them keeps its image in memory
 CLOSING = "the service is shutting down; try again when it is back"
 
 
@@ -40,8 +42,8 @@ class Scheduler:
 
     Parameters
     ----------
-    executor
-        Does what needs no device.
+    executor, urgent
+        Do what needs no device, the second one of prompts, which wait for no other job there; None for the first one.
     limits
         How many jobs may wait.
     observer
@@ -56,8 +58,10 @@ class Scheduler:
         limits: Limits | None = None,
         observer: ServiceObserver | None = None,
         turns: Turns | None = None,
+        *,
+        urgent: Executor | None = None,
     ) -> None:
-        self._executor = executor
+        self._executor, self._urgent = executor, urgent or executor
         self._observer = observer or Silent()
         self._turns = turns or Turns()
         self._changed = threading.Condition()
@@ -155,7 +159,7 @@ class Scheduler:
 
     def _choose(self) -> Running | None:
         """Return what is to be stepped or closed next."""
-        over = next((one for one in self._running if one.is_over or self._stopped), None)
+        over = next((one for one in self._running if self._stopped or (one.is_over and one.give_up_aside())), None)
         if over is not None or self._stopped:
             return over
         ready = [one for one in self._running if not one.parked and not one.is_paused]
@@ -169,10 +173,12 @@ class Scheduler:
         What could have been done together with a job that runs waits for its end, and goes on with what that computed:
         begun now, it would compute the same.
         """
-        n_running = {urgency: sum(one.urgency == urgency for one in self._running) for urgency in Urgency}
+        n_begun = Counter(one.urgency for one in self._running)
+        n_held = Counter(one.urgency for one in self._running if one.is_paused)
         busy = {one.group for one in self._running if one.is_light and not one.is_paused} - {None}
         for job in self._waiting:
-            has_room = n_running[job.urgency] < _MOST_RUNNING[job.urgency]
+            n, most = n_begun[job.urgency], _MOST_RUNNING[job.urgency]
+            has_room = n - n_held[job.urgency] < most and n < _MOST_BEGUN * most
             if has_room and job.group not in busy and not job.ticket.is_paused:
                 yield job
 
@@ -206,7 +212,8 @@ class Scheduler:
     def _follow(self, running: Running, step: object, frame: Frame | None) -> None:
         """Do what a step asks for."""
         if isinstance(step, Aside):
-            self._park(running, lambda: self._executor.submit(self._timed, step.work))
+            executor = self._urgent if running.urgency is Urgency.PROMPT else self._executor
+            self._park(running, lambda: running.note_aside(executor.submit(self._timed, step.work)))
         elif isinstance(step, Future):
             self._park(running, lambda: step)
         elif frame is not None:

@@ -44,7 +44,7 @@ class TrainingJobs:
         self._models, self._limits = models, limits
         self.allowed = allowed
         self._lock = threading.Lock()
-        self._stops: dict[tuple[str, str], threading.Event] = {}
+        self._stops: dict[Ticket, tuple[str, threading.Event]] = {}
 
     def make(self, request: TrainModel, ticket: Ticket) -> Job:
         """Return the job of a training.
@@ -74,23 +74,24 @@ class TrainingJobs:
     def stop(self, client_id: str, name: str) -> bool:
         """End a training early, with the best so far; return whether the client has one of that name."""
         with self._lock:
-            stop = self._stops.get((client_id, name))
-        if stop is not None:
+            trainings = list(self._stops.items())
+        named = [stop for ticket, (its_name, stop) in trainings if (ticket.client_id, its_name) == (client_id, name)]
+        for stop in named:
             stop.set()
-        return stop is not None
+        return bool(named)
+
+    def forget(self, ticket: Ticket) -> None:
+        """Forget the training of a ticket that is over, or was refused after all."""
+        with self._lock:
+            self._stops.pop(ticket, None)
 
     def _register(self, ticket: Ticket, name: str) -> threading.Event:
         """Return the event by which a training is ended; it is known until its ticket is over."""
-        key, stop = (ticket.client_id, name), threading.Event()
+        stop = threading.Event()
         with self._lock:
-            self._stops[key] = stop
-        ticket.on_end(lambda _: self._forget(key, stop))
+            self._stops[ticket] = name, stop
+        ticket.on_end(self.forget)
         return stop
-
-    def _forget(self, key: tuple[str, str], stop: threading.Event) -> None:
-        with self._lock:
-            if self._stops.get(key) is stop:
-                del self._stops[key]
 
     def _steps(self, requests: list[TrainModel], parent: str, stop: threading.Event) -> TrainingSteps:
         task: Retraining = yield Aside(lambda: self._task(requests.pop(), parent))

@@ -102,8 +102,12 @@ class ImageRef(Message, frozen=True, kw_only=True):
     shape: tuple[int, int]
 
 
+MOST_ENTRIES = 4096
+"""Entries of features in a message, fewer than would fill the memory when each is empty."""
+
+
 class FeatureEntry(Message, frozen=True, kw_only=True):
     """What a model has computed of a part of an image, under the key by which its cache knows it."""
 
     key: Name
-    arrays: dict[str, ArrayData]
+    arrays: Annotated[dict[str, ArrayData], msgspec.Meta(max_length=256)]

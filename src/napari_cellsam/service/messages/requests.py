@@ -6,7 +6,16 @@ from typing import Annotated
 
 import msgspec
 
-from napari_cellsam.service.messages.parts import ArrayData, BitsData, FeatureEntry, ImageRef, Message, Name, Prompts
+from napari_cellsam.service.messages.parts import (
+    MOST_ENTRIES,
+    ArrayData,
+    BitsData,
+    FeatureEntry,
+    ImageRef,
+    Message,
+    Name,
+    Prompts,
+)
 from napari_cellsam.types import SegmentOptions
 from napari_cellsam.types.finetuning import FinetuneOptions
 
@@ -107,7 +116,7 @@ class PutFeatures(Message, frozen=True, kw_only=True, tag="put_features"):
     Only a service that belongs to one user takes them: who can put features decides what others see.
     """
 
-    entries: tuple[FeatureEntry, ...]
+    entries: Annotated[tuple[FeatureEntry, ...], msgspec.Meta(max_length=MOST_ENTRIES)]
     model: Name = ""
 
 
