@@ -157,6 +157,7 @@ def pause(seconds: float) -> None:
 
 def run_apart(folder: str) -> None:
     """Run this program where nothing of the user's is seen, or written: napari finds its settings when it starts."""
+    Path(folder).mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as own:
         places = {
             f"NAPARI_CELLSAM_{kind}_DIR": f"{own}/{kind}" for kind in ("CONFIG", "JOURNALS", "MODELS", "TRAINING")

@@ -202,7 +202,7 @@ def test_the_active_cell_is_described(session, dock):
     session.prompting.click(20, 20)
     session.settle()
     dock.refresh()
-    assert dock.sections["cell"].about.text() == "Cell 1: 1 clicks inside, 0 outside, predicted IoU 0.80."
+    assert dock.sections["cell"].about.text() == "Cell 1: 1 click inside, 0 outside, predicted IoU 0.80."
     button(dock, "accept_cell").click()
     dock.refresh()
     assert dock.sections["cell"].about.text() == "No cell is taken up."

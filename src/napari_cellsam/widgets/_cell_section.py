@@ -74,7 +74,9 @@ class CellSection(Section):
             return "No cell is taken up."
         record = self._session.cells.get(active.plane, active.label)
         iou = "" if record is None or record.predicted_iou is None else f", predicted IoU {record.predicted_iou:.2f}"
-        return f"Cell {active.label}: {len(active.inside)} clicks inside, {len(active.outside)} outside{iou}."
+        n = len(active.inside)
+        clicks = f"{n} click{'' if n == 1 else 's'} inside, {len(active.outside)} outside"
+        return f"Cell {active.label}: {clicks}{iou}."
 
     def _layers(self) -> list[Labels]:
         """Return the labels layers that cells may go into: those of ours that only show something are none."""
