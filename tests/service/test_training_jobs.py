@@ -167,6 +167,19 @@ def test_a_cancelled_training_goes_on_where_it_was(make_client):
     assert again.error is None
 
 
+def test_who_asks_again_for_what_was_made_is_told_of_it(make_client):
+    client, seen = make_client(), []
+    trained = client.train(TRAIN, VAL, "mine-1", QUICK)
+    assert client.train(TRAIN, VAL, "mine-1", QUICK, on_progress=seen.append) == trained and seen == []
+    with pytest.raises(ModelError, match="there is a model 'mine-1' already"):
+        client.train(TRAIN, VAL, "mine-1", replace(QUICK, steps=5))
+    with pytest.raises(ModelError, match="there is a model 'mine-1' already"):
+        client.train(TRAIN[:1], VAL, "mine-1", QUICK)
+    other = Client(DirectTransport(client._transport._service))
+    with pytest.raises(ModelError, match="there is a model 'mine-1' already"):
+        other.train(TRAIN, VAL, "mine-1", QUICK)
+
+
 def test_what_cannot_be_trained_says_why(make_client):
     client = make_client()
     with pytest.raises(ModelError, match="cannot name a model"):

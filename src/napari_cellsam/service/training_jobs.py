@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Generator, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from napari_cellsam.errors import UnsupportedTaskError
-from napari_cellsam.models.registry import check_free
+from napari_cellsam.models.registry import check_free, find_model, is_registered
 from napari_cellsam.models.steps import Aside, Step
 from napari_cellsam.service.convert_lessons import lessons_of
 from napari_cellsam.service.messages import Trained
@@ -44,10 +47,13 @@ class TrainingJobs:
         self._models, self._limits = models, limits
         self.allowed = allowed
         self._lock = threading.Lock()
+        self._made: dict[tuple[str, str], str] = {}  # what was asked for, by client and name of the model
         self._stops: dict[Ticket, tuple[str, threading.Event]] = {}
 
     def make(self, request: TrainModel, ticket: Ticket) -> Job:
         """Return the job of a training.
+
+        A client that asks again for what it has had made, because the answer was lost on the way, is told of that.
 
         Raises
         ------
@@ -62,12 +68,13 @@ class TrainingJobs:
                 "train on this machine, or with: napari-cellsam finetune"
             )
         parent = self._models.resolve(request.model)
-        check_free(request.name)
+        if (ticket.client_id, request.name) not in self._made:
+            check_free(request.name)
         stop = self._register(ticket, request.name)
         requests = [request]  # emptied when it begins: its pictures are not kept twice for hours
 
         def begin(_: Sequence[Any]) -> JobSteps:
-            return [(yield from self._steps(requests, parent, stop))]
+            return [(yield from self._steps(requests, parent, ticket.client_id, stop))]
 
         return Job(ticket, Urgency.TRAINING, begin)
 
@@ -93,11 +100,18 @@ class TrainingJobs:
         ticket.on_end(self.forget)
         return stop
 
-    def _steps(self, requests: list[TrainModel], parent: str, stop: threading.Event) -> TrainingSteps:
+    def _steps(self, requests: list[TrainModel], parent: str, client_id: str, stop: threading.Event) -> TrainingSteps:
         task: Retraining = yield Aside(lambda: self._task(requests.pop(), parent))
+        asked: str = yield Aside(lambda: _hash(task))
+        key = client_id, task.name
+        if self._made.get(key) == asked and is_registered(task.name):
+            record = find_model(task.name).training
+            if record is not None:
+                return Trained(name=task.name, record=record)
         from napari_cellsam.training.retraining import retrain_steps
 
         record = yield from retrain_steps(task, stop.is_set)
+        self._made[key] = asked
         self._models.offer(task.name)
         return Trained(name=task.name, record=record)
 
@@ -108,3 +122,11 @@ class TrainingJobs:
 
         device, precision = choose_device(self._models.device), self._models.precision
         return Retraining(request.name, parent, lessons_of(request, self._limits), request.options, device, precision)
+
+
+def _hash(task: Retraining) -> str:
+    """Return a hash of all that a training depends on but its name."""
+    from napari_cellsam.training.lessons import picture_hash
+
+    pictures = [list(map(picture_hash, part)) for part in (task.lessons.train, task.lessons.val)]
+    return hashlib.sha256(msgspec.json.encode([task.parent, pictures, task.options])).hexdigest()
