@@ -175,6 +175,7 @@ def test_who_asks_again_for_what_was_made_is_told_of_it(make_client):
         client.train(TRAIN, VAL, "mine-1", replace(QUICK, steps=5))
     with pytest.raises(ModelError, match="there is a model 'mine-1' already"):
         client.train(TRAIN[:1], VAL, "mine-1", QUICK)
+    assert client.train(TRAIN, VAL, "mine-1", QUICK) == trained
     other = Client(DirectTransport(client._transport._service))
     with pytest.raises(ModelError, match="there is a model 'mine-1' already"):
         other.train(TRAIN, VAL, "mine-1", QUICK)

@@ -47,7 +47,7 @@ class TrainingJobs:
         self._models, self._limits = models, limits
         self.allowed = allowed
         self._lock = threading.Lock()
-        self._made: dict[tuple[str, str], str] = {}  # what was asked for, by client and name of the model
+        self._made: dict[tuple[str, str], str] = {}  # hashes of what was asked for, by client and name of the model
         self._stops: dict[Ticket, tuple[str, threading.Event]] = {}
 
     def make(self, request: TrainModel, ticket: Ticket) -> Job:
@@ -110,8 +110,9 @@ class TrainingJobs:
                 return Trained(name=task.name, record=record)
         from napari_cellsam.training.retraining import retrain_steps
 
+        check_free(task.name)
+        self._made[key] = asked  # now: the client may go while the model is written
         record = yield from retrain_steps(task, stop.is_set)
-        self._made[key] = asked
         self._models.offer(task.name)
         return Trained(name=task.name, record=record)
 
