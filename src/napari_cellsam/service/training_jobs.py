@@ -107,6 +107,7 @@ class TrainingJobs:
         if self._made.get(key) == asked and is_registered(task.name):
             record = find_model(task.name).training
             if record is not None:
+                self._models.offer(task.name)
                 return Trained(name=task.name, record=record)
         from napari_cellsam.training.retraining import retrain_steps
 
